@@ -1,0 +1,244 @@
+"""Where a study keeps its artefacts (manifests, atomic writes, run folders); no section of the paper.
+
+An artefact is a folder that holds its files and a `manifest.json`. It comes into being under a temporary
+name and is renamed when it is whole, so a reader never meets half of one.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MANIFEST = "manifest.json"
+PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "pandas", "papermill", "gensim")
+
+
+def project_root() -> Path:
+    """Folder that holds `notebooks/` and `runs/`: `$DSKD_HOME`, else the checkout, else the current folder."""
+    if home := os.environ.get("DSKD_HOME"):
+        return Path(home)
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
+
+
+def safe_name(name: str) -> str:
+    """A folder name for a teacher: `HuggingFaceTB/SmolLM2-135M` becomes `HuggingFaceTB--SmolLM2-135M`."""
+    name = name.rstrip("/").replace("/", "--")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "teacher"
+
+
+def digest(value: Any, length: int = 8) -> str:
+    """First `length` hexadecimal digits of the sha256 of a JSON-serialisable value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes as 64 hexadecimal digits, read in blocks."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def code_digest(*rooms: str) -> str:
+    """Digest of the Python and YAML sources of the named rooms of this package (`"lexicon"`, `"senses"`, ...)."""
+    package = Path(__file__).resolve().parent
+    sources = sorted(p for room in rooms for p in (package / room).rglob("*") if p.suffix in {".py", ".yaml"})
+    return digest([(str(p.relative_to(package)), file_sha256(p)) for p in sources])
+
+
+@contextlib.contextmanager
+def _clear_disk_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" into a sentence that says what was being written and what to do."""
+    try:
+        yield
+    except Exception as error:
+        full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error)
+        if not full:
+            raise
+        free = shutil.disk_usage(path.parent).free / 1e6
+        message = (
+            f"the disk is full ({free:.0f} MB free) while writing {path}; nothing half-written was left, "
+            "so free some space or set DSKD_HOME / DSKD_CACHE to another disk and run the same command again"
+        )
+        raise OSError(errno.ENOSPC, message) from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary file name beside `path`; rename it to `path` on success, remove it on failure.
+
+    Raises:
+        OSError: the disk is full; the message names the file and the cure.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.partial"
+    try:
+        with _clear_disk_errors(path):
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; rename it to `path` on success, remove it on failure.
+
+    An older artefact at `path` is replaced at the moment of the rename.
+
+    Raises:
+        OSError: the disk is full; the message names the folder and the cure.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    temporary.chmod(0o755)
+    try:
+        with _clear_disk_errors(path):
+            yield temporary
+            replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(temporary: Path, path: Path) -> None:
+    """Rename the folder `temporary` to `path`, whatever stood there before."""
+    old = path.parent / f".{path.name}.{os.getpid()}.old"
+    if path.exists():
+        os.replace(path, old)
+    os.replace(temporary, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> Path:
+    """Write `value` as indented JSON, atomically; returns the path."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def _plain(value: Any) -> Any:
+    """JSON form of NumPy and torch scalars, paths and sets."""
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The JSON value in a file; a truncated or malformed file raises `ValueError` naming it."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON (line {error.lineno}): delete it and run again") from error
+
+
+def hardware() -> dict[str, Any]:
+    """What this machine is: processor architecture, cores, memory in GB, accelerators, Python."""
+    import torch
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "architecture": platform.machine(),
+        "vector_unit": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "accelerators": devices,
+        "python": platform.python_version(),
+    }
+
+
+def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Installed versions of the packages that numbers may depend on."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit, with `+` behind it where tracked files differ from it; `unknown` outside git."""
+    root = project_root()
+    try:
+        head = _git(root, "rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":!book/studies") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+def provenance(seconds: float, **more: Any) -> dict[str, Any]:
+    """What a reader needs to judge or repeat a number: commit, versions, hardware, duration, time of day."""
+    return {
+        "commit": commit(),
+        "versions": package_versions(),
+        "hardware": hardware(),
+        "seconds": round(seconds, 2),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+def write_manifest(folder: Path, kind: str, parameters: Mapping[str, Any], started: float, **facts: Any) -> None:
+    """Write `manifest.json`: the kind, the parameters that the loader checks, and the provenance.
+
+    Args:
+        folder: the artefact's (temporary) folder.
+        kind: `"relations"`, `"states"`, `"senses"`, `"candidates"` or `"student"`.
+        parameters: all that the artefact depends on, hashes of its inputs among them.
+        started: `time.monotonic()` at the start of the stage.
+        facts: counts that a reader wants to see without opening the artefact.
+    """
+    record = {"kind": kind, "parameters": dict(parameters), "facts": facts}
+    write_json(folder / MANIFEST, record | provenance(time.monotonic() - started))
+
+
+def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
+    """The manifest of an artefact.
+
+    Raises:
+        FileNotFoundError: there is no such artefact; the message says how to build it.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no artefact at {folder}: build it with `make study` or the notebook before")
+    return read_json(path)
+
+
+def check_manifest(folder: str | os.PathLike, **expected: Any) -> dict[str, Any]:
+    """The manifest of an artefact, after comparing the named parameters with it.
+
+    Raises:
+        ValueError: a parameter differs, such as the teacher, the tokenizer hash or the width.
+    """
+    manifest = read_manifest(folder)
+    for name, value in expected.items():
+        found = manifest["parameters"].get(name)
+        if found != value:
+            raise ValueError(
+                f"the {manifest['kind']} artefact at {folder} has {name} = {found!r}, this call needs {value!r}: "
+                "build it again for this teacher or point to the right folder"
+            )
+    return manifest

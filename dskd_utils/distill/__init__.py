@@ -1,0 +1,1 @@
+"""Losses, students and training (paper, section 4)."""

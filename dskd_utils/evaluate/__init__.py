@@ -1,0 +1,1 @@
+"""Benchmarks, text measures and significance (paper, section 5)."""

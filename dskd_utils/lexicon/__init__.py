@@ -1,0 +1,1 @@
+"""Synonyms, antonyms and morphological negation (paper, section 3.2)."""

@@ -1,0 +1,1 @@
+"""The paper's numbers, results, tables and figures of the book."""

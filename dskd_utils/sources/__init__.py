@@ -1,0 +1,1 @@
+"""What the study reads: assets from package registries, teachers, corpora and tasks."""
