@@ -179,7 +179,8 @@ def commit() -> str:
     root = project_root()
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":!book/studies") else "")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":!book/studies")
+        return head + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

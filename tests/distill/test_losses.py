@@ -1,0 +1,140 @@
+"""Tests of the objective (paper, section 4)."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dskd_utils.distill.losses import fused_kd_loss, kd_loss, nearest_candidates, semantic_loss, semantic_parts
+
+N, D, V = 17, 8, 31
+
+
+def states(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(N, D, generator=generator)
+    teacher = torch.randn(N, D, generator=generator)
+    head = torch.randn(V, D, generator=generator)
+    targets = torch.randint(V, (N,), generator=generator)
+    targets[[2, 9]] = -100
+    return hidden.requires_grad_(), teacher, head, targets
+
+
+def test_kl_is_zero_when_student_equals_teacher():
+    _, teacher, head, targets = states()
+    assert_close(kd_loss(teacher @ head.T, teacher @ head.T, targets).kl, torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_kd_loss_is_the_formula_written_position_by_position():
+    hidden, teacher, head, targets = states()
+    parts = kd_loss(hidden @ head.T, teacher @ head.T, targets, alpha=0.7, temperature=3.0)
+    ce, kl, n = 0.0, 0.0, 0
+    for h, m, y in zip(hidden, teacher, targets, strict=True):
+        if y == -100:
+            continue
+        n += 1
+        ce -= torch.log_softmax(head @ h, 0)[y]
+        log_t, log_s = torch.log_softmax(head @ m / 3, 0), torch.log_softmax(head @ h / 3, 0)
+        kl += 9 * (log_t.exp() * (log_t - log_s)).sum()
+    assert_close(parts.ce, ce / n)
+    assert_close(parts.kl, kl / n)
+    assert_close(parts.total, ce / n + 0.7 * kl / n)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 16, 1000])
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_fused_loss_has_the_value_and_gradient_of_the_plain_one(chunk_size, softcap):
+    hidden, teacher, head, targets = states()
+
+    def logits(x):
+        return softcap * torch.tanh(x @ head.T / softcap) if softcap else x @ head.T
+
+    plain = kd_loss(logits(hidden), logits(teacher), targets, alpha=0.7, temperature=2.5)
+    (expected,) = torch.autograd.grad(3 * plain.total, hidden)
+    fused = fused_kd_loss(hidden, teacher, targets, head, 0.7, 2.5, chunk_size, softcap)
+    (found,) = torch.autograd.grad(3 * fused.total, hidden)
+    assert_close(fused, plain)
+    assert_close(found, expected)
+
+
+def test_masked_targets_give_zero_loss_and_zero_gradient():
+    hidden, teacher, head, targets = states()
+    nothing = torch.full_like(targets, -100)
+    for parts in (kd_loss(hidden @ head.T, teacher @ head.T, nothing), fused_kd_loss(hidden, teacher, nothing, head)):
+        (gradient,) = torch.autograd.grad(parts.total, hidden)
+        assert parts.total == parts.ce == parts.kl == 0
+        assert_close(gradient, torch.zeros_like(gradient))
+
+
+def test_wrong_shapes_and_temperature_are_refused():
+    with pytest.raises(ValueError, match="logits must both be"):
+        kd_loss(torch.zeros(3, 4), torch.zeros(3, 5), torch.zeros(3, dtype=torch.long))
+    with pytest.raises(ValueError, match="temperature"):
+        kd_loss(torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, dtype=torch.long), temperature=0)
+
+
+def candidate_sets(seed=0, p=6, a=7, b=5):
+    generator = torch.Generator().manual_seed(seed)
+    n = torch.randn(p, D, generator=generator).requires_grad_()
+    positives = torch.randn(p, a, D, generator=generator)
+    negatives = torch.randn(p, b, D, generator=generator)
+    positive_mask = torch.rand(p, a, generator=generator) > 0.3
+    negative_mask = torch.rand(p, b, generator=generator) > 0.3
+    negative_mask[1] = False
+    positive_mask[2] = False
+    return n, positives, positive_mask, negatives, negative_mask
+
+
+def test_semantic_loss_is_the_formula_written_position_by_position():
+    n, positives, positive_mask, negatives, negative_mask = candidate_sets()
+    margin = 2.0
+    expected = 0.0
+    for i in range(len(n)):
+        near = [((n[i] - p) ** 2).mean() for p in positives[i][positive_mask[i]]]
+        far = [(margin - ((n[i] - a) ** 2).mean()).clamp(min=0) for a in negatives[i][negative_mask[i]]]
+        expected += 0.5 * sum(near) / len(near) if near else 0.0
+        expected += 1.5 * sum(far) / len(far) if far else 0.0
+    found = semantic_loss(n, positives, positive_mask, negatives, negative_mask, 0.5, 1.5, margin)
+    assert_close(found, expected / len(n))
+
+
+def test_hinge_pushes_away_inside_the_margin_and_rests_outside():
+    n = torch.zeros(1, D, requires_grad=True)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    none = torch.zeros(1, 1, dtype=torch.bool)
+    near, far = torch.full((1, 1, D), 0.5), torch.full((1, 1, D), 2.0)
+    (gradient,) = torch.autograd.grad(semantic_loss(n, near, none, near, mask), n)
+    assert (gradient > 0).all(), "descending moves the state away from an antonym at +0.5"
+    assert semantic_loss(n, far, none, far, mask) == 0
+    assert semantic_parts(n, far, none, far, mask).active == 0
+    assert semantic_parts(n, near, none, near, mask).active == 1
+
+
+def test_empty_candidate_sets_give_no_nan():
+    n, positives, positive_mask, negatives, negative_mask = candidate_sets()
+    nothing_p, nothing_n = torch.zeros_like(positive_mask), torch.zeros_like(negative_mask)
+    loss = semantic_loss(n, positives, nothing_p, negatives, nothing_n)
+    (gradient,) = torch.autograd.grad(loss, n)
+    assert loss == 0 and not gradient.any()
+    empty = semantic_loss(n[:0], positives[:0], nothing_p[:0], negatives[:0], nothing_n[:0])
+    assert empty == 0
+
+
+def test_nearest_candidates_are_the_kappa_nearest_real_ones():
+    generator = torch.Generator().manual_seed(1)
+    m, candidates = torch.randn(4, D, generator=generator), torch.randn(4, 9, D, generator=generator)
+    mask = torch.rand(4, 9, generator=generator) > 0.4
+    mask[0] = False
+    mask[0, :2] = True
+    chosen, chosen_mask = nearest_candidates(m, candidates, mask, 3)
+    assert chosen.shape == (4, 3, D) and chosen_mask.sum(1).tolist() == mask.sum(1).clamp(max=3).tolist()
+    for i in range(4):
+        real = candidates[i][mask[i]]
+        order = (real - m[i]).norm(dim=1).argsort()[:3]
+        assert_close(chosen[i][chosen_mask[i]], real[order])
+
+
+def test_kappa_beyond_the_candidates_is_padded_and_masked():
+    chosen, mask = nearest_candidates(torch.zeros(1, D), torch.ones(1, 2, D), torch.ones(1, 2, dtype=torch.bool), 5)
+    assert chosen.shape == (1, 5, D) and mask.tolist() == [[True, True, False, False, False]]
+    with pytest.raises(ValueError, match="kappa"):
+        nearest_candidates(torch.zeros(1, D), torch.ones(1, 2, D), torch.ones(1, 2, dtype=torch.bool), 0)
