@@ -53,10 +53,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def code_digest(*rooms: str) -> str:
-    """Digest of the Python and YAML sources of the named rooms of this package (`"lexicon"`, `"senses"`, ...)."""
+def code_digest(*places: str) -> str:
+    """Digest of this package's Python and YAML sources in the named rooms or files (`"lexicon"`, `"plan.py"`)."""
     package = Path(__file__).resolve().parent
-    sources = sorted(p for room in rooms for p in (package / room).rglob("*") if p.suffix in {".py", ".yaml"})
+    found = [p for place in places for p in ([package / place] if "." in place else (package / place).rglob("*"))]
+    sources = sorted(p for p in found if p.suffix in {".py", ".yaml"})
     return digest([(str(p.relative_to(package)), file_sha256(p)) for p in sources])
 
 

@@ -1,0 +1,52 @@
+# The commands of the study; `make` alone prints this list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+TEACHER ?= smollm2-135m
+PROFILE ?= quick
+DATA_DIR ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export DSKD_DATA := $(if $(DATA_DIR),$(abspath $(DATA_DIR)),$(DSKD_DATA))
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help study adopt book lab test test-all lint clean
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  DATA_DIR=folder with SQuAD 2.0 and others"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
+	@echo "setting up $(VENV) (once; some minutes, up to 6 GB where pip takes a CUDA build of torch)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
+	@$(BIN)/python -m dskd_utils.plan --teacher $(TEACHER) --profile $(PROFILE)
+	@$(BIN)/snakemake --cores all --rerun-incomplete --quiet rules --keep-going --config teacher="$(TEACHER)" profile=$(PROFILE)
+	@echo "done: open $(abspath _build/html/index.html)"
+
+adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/studies, to be committed
+	@for teacher in $(TEACHER); do $(BIN)/python -m dskd_utils.report.site adopt --teacher $$teacher --profile $(PROFILE); done
+
+book: $(READY) ## render the book from the committed executed notebooks, no compute
+	@$(BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet
+	@echo "done: open $(abspath _build/html/index.html)"
+
+lab: $(READY) ## edit the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+test: $(READY) ## run the tests (under 15 minutes on 2 cores)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: test ## run the slow tests too
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## check style and fix what can be fixed
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean: ## remove the environment, all runs and the built book (the cache of downloads stays)
+	@rm -rf $(VENV) runs _build .snakemake .pytest_cache .ruff_cache *.egg-info

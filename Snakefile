@@ -1,0 +1,102 @@
+"""The batch: for every teacher, seven notebooks by papermill, then the book."""
+
+from pathlib import Path
+
+from dskd_utils.artefacts import safe_name
+
+TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2-135m")).split()}
+PROFILE = config.get("profile", "quick")
+SEED = config.get("seed", 0)
+SOURCE = config.get("source", "package")
+
+# What each notebook reads: the results of other notebooks, and the rooms of the package that it runs.
+BEFORE = {
+    "01-lexicon": [],
+    "02-senses": ["01-lexicon"],
+    "03-sense-maps": ["02-senses"],
+    "04-distillation": ["02-senses"],
+    "05-evaluation": ["04-distillation"],
+    "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
+}
+BASE = ["sources", "lexicon"]
+ROOMS = {
+    "01-lexicon": [*BASE, "senses"],
+    "02-senses": [*BASE, "senses", "distill"],
+    "03-sense-maps": [*BASE, "senses", "distill", "report"],
+    "04-distillation": [*BASE, "senses", "distill", "report"],
+    "05-evaluation": [*BASE, "senses", "distill", "evaluate", "report"],
+    "07-tables": ["report"],
+}
+NOTEBOOKS = list(BEFORE)
+FOLDER = "runs/{teacher}/{profile}"
+
+
+def code(wildcards):
+    """Sources whose change makes a notebook's results stale."""
+    places = [Path("dskd_utils") / room for room in ROOMS[wildcards.notebook]]
+    files = [path for place in places for path in place.glob("*.py")]
+    return sorted(map(str, [*files, "dskd_utils/stages.py", "dskd_utils/study.py", *Path("dskd_utils").glob("*.yaml")]))
+
+
+wildcard_constraints:
+    teacher="[^/]+",
+    profile="[^/]+",
+    notebook="[^/]+",
+
+
+localrules: all, plan
+
+
+rule all:
+    input:
+        "_build/html/index.html",
+
+
+rule plan:
+    output:
+        f"{FOLDER}/plan.json",
+    params:
+        teacher=lambda w: TEACHERS[w.teacher],
+    shell:
+        "python -m dskd_utils.plan --teacher {params.teacher:q} --profile {wildcards.profile}"
+
+
+rule notebook:
+    input:
+        source="notebooks/{notebook}.ipynb",
+        code=code,
+        plan=ancient(f"{FOLDER}/plan.json"),
+        before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in BEFORE[w.notebook]],
+    output:
+        executed=f"{FOLDER}/notebooks/{{notebook}}.ipynb",
+        result=f"{FOLDER}/results/{{notebook}}.json",
+    log:
+        f"{FOLDER}/logs/{{notebook}}.log",
+    params:
+        teacher=lambda w: TEACHERS[w.teacher],
+    threads: workflow.cores
+    shell:
+        "papermill {input.source} {output.executed} --no-progress-bar --log-output"
+        " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
+        f" -p seed {SEED} -p source {SOURCE}"
+        " > {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"
+
+
+rule book:
+    input:
+        [
+            f"runs/{teacher}/{PROFILE}/notebooks/{notebook}.ipynb"
+            for teacher in TEACHERS
+            for notebook in NOTEBOOKS
+        ],
+        [str(path) for path in Path("book").rglob("*") if path.is_file()],
+    output:
+        "_build/html/index.html",
+    params:
+        studies=[f"{teacher}/{PROFILE}" for teacher in TEACHERS],
+    log:
+        "_build/book.log",
+    shell:
+        "(rm -rf _build/source && python -m dskd_utils.report.site stage {params.studies} --out _build/source"
+        " && jupyter-book build _build/source --path-output . -W -n --keep-going --all --quiet)"
+        " > {log} 2>&1 || (tail -n 30 {log} >&2; exit 1)"

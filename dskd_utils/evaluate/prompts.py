@@ -1,0 +1,233 @@
+"""Prompts of the benchmarks as token ids: 5-shot, and 1-shot from the same paragraph for SQuAD (paper, section 5.2).
+
+Two protocols. `paper`: a conversation (the tokenizer's chat template, else plain text) in which every exemplar is a
+turn, with lettered choices. `likelihood`: plain text, the choices' own words as continuations. A prompt is always
+tokenised as one whole text and the prefix it shares with others is found on the ids, so sharing changes no token.
+"""
+
+import os.path
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase as LETTERS  # noqa: N812
+from typing import Any
+
+import numpy as np
+
+from dskd_utils.evaluate.squad import NO_ANSWER
+from dskd_utils.sources.tasks import Question
+
+INSTRUCTION = "Answer each question with the letter of the right choice."
+PASSAGE_INSTRUCTION = f'Answer with the fewest words from the passage, or with "{NO_ANSWER}" where it does not say.'
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question ready to be scored.
+
+    Attributes:
+        question: what is asked.
+        exemplars: ids of the questions shown before it; prompts with the same exemplars share a prefix.
+        pairs: (context ids, continuation ids), one a choice for `likelihood`, else one with no continuation.
+        truncated: whether exemplars, or the start of the question itself, were left out to fit the model's context.
+    """
+
+    question: Question
+    exemplars: tuple[str, ...]
+    pairs: list[tuple[list[int], list[int]]]
+    truncated: bool
+
+
+def task_rng(task: str, seed: int) -> np.random.Generator:
+    """A generator of its own for every task and seed, the same on every machine."""
+    return np.random.default_rng([seed, zlib.crc32(task.encode())])
+
+
+def _same(a: Question, b: Question) -> bool:
+    return (a.question, a.choices, a.context) == (b.question, b.choices, b.context)
+
+
+def choose_exemplars(
+    task: str, questions: Sequence[Question], pool: Sequence[Question], shots: int, seed: int = 0
+) -> list[list[Question]]:
+    """The exemplars of every question, never the question itself.
+
+    MMLU takes the first `shots` rows of the subject in `pool` (its dev split, five a subject), SQuAD at most one
+    question of the same paragraph, every other task one seeded draw for all its questions.
+
+    Raises:
+        ValueError: a negative number of shots; a pool too small; an MMLU subject without rows in the pool.
+    """
+    if shots < 0:
+        raise ValueError(f"shots is {shots}, expected 0 or more")
+    if shots == 0:
+        return [[] for _ in questions]
+    rng = task_rng(task, seed)
+    if task in {"mmlu", "squad2"}:
+        groups: dict[str | None, list[Question]] = {}
+        for candidate in pool:
+            groups.setdefault(candidate.subject if task == "mmlu" else candidate.context, []).append(candidate)
+        if task == "squad2":
+            shots = 1
+            groups = {context: [group[i] for i in rng.permutation(len(group))] for context, group in groups.items()}
+        keys = [q.subject if task == "mmlu" else q.context for q in questions]
+        if missing := sorted({str(key)[:60] for key in keys if key not in groups}):
+            raise ValueError(f"{task} has no exemplars for {missing[0]!r}: give the split that holds them or shots=0")
+        candidates = [groups[key] for key in keys]
+    else:
+        if len(pool) <= shots:
+            raise ValueError(f"{task} has {len(pool)} rows to draw {shots} exemplars from: use fewer shots")
+        drawn = [pool[i] for i in rng.permutation(len(pool))[: shots + 1]]
+        candidates = [drawn] * len(questions)
+    return [[c for c in group if not _same(c, q)][:shots] for q, group in zip(questions, candidates, strict=True)]
+
+
+def sample_questions(questions: Sequence[Question], limit: int | None, seed: int = 0) -> list[Question]:
+    """A seeded sample of `limit` questions in their own order, each subject with its share; all where limit is None."""
+    if limit is None or limit >= len(questions):
+        return list(questions)
+    rng = task_rng(questions[0].task, seed)
+    subjects: dict[str | None, list[int]] = {}
+    for place, question in enumerate(questions):
+        subjects.setdefault(question.subject, []).append(place)
+    ranks = np.empty(len(questions))
+    for places in subjects.values():  # systematic sampling: a subject's questions stand evenly in [0, 1)
+        ranks[rng.permutation(places)] = (np.arange(len(places)) + rng.random()) / len(places)
+    return [questions[i] for i in np.sort(np.argsort(ranks, kind="stable")[:limit])]
+
+
+def _choice_turn(question: Question) -> str:
+    lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, question.choices, strict=False)]
+    return "\n".join([f"Question: {question.question}", *lines, "Answer:"])
+
+
+def _conversation(tokenizer: Any, turns: Sequence[tuple[str, str]], last: str, answer: str | None = None) -> str:
+    """A conversation as text up to where the model is to answer, or with its answer."""
+    if not tokenizer.chat_template:
+        parts = [f"{asked} {said}" for asked, said in turns] + [last if answer is None else f"{last} {answer}"]
+        return "\n\n".join(parts)
+    messages = []
+    for asked, said in [*turns, (last, answer)]:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    if answer is None:
+        messages.pop()
+    # Templates of models that think aloud read `enable_thinking`; the others do not know it.
+    return tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=answer is None, enable_thinking=False
+    )
+
+
+def _paper_text(tokenizer: Any, question: Question, exemplars: Sequence[Question]) -> str:
+    shown = [*exemplars, question]
+    if question.task == "squad2":
+        asked = [f"Question: {q.question}\nAnswer:" for q in shown]
+        said = [q.answers[0] if q.answers else NO_ANSWER for q in exemplars]
+        start = f"{PASSAGE_INSTRUCTION}\n\nPassage: {question.context}"
+    else:
+        asked = [_choice_turn(q) for q in shown]
+        said = [LETTERS[q.answer] for q in exemplars]
+        start = INSTRUCTION
+    asked[0] = f"{start}\n\n{asked[0]}"
+    return _conversation(tokenizer, list(zip(asked, said, strict=False)), asked[-1])
+
+
+def _likelihood_text(question: Question, exemplars: Sequence[Question]) -> str:
+    shown = [f"Question: {q.question}\nAnswer: {q.choices[q.answer]}" for q in exemplars]
+    return "\n\n".join([*shown, f"Question: {question.question}\nAnswer:"])
+
+
+def _encode(tokenizer: Any, texts: Sequence[str], start: Sequence[int]) -> list[list[int]]:
+    ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    return [[*start, *one] for one in ids]
+
+
+def _start(tokenizer: Any) -> list[int]:
+    """The token that the tokenizer itself puts before plain text, if any."""
+    ids = tokenizer("a")["input_ids"]
+    return [ids[0]] if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else []
+
+
+def _pairs(
+    tokenizer: Any, question: Question, exemplars: Sequence[Question], protocol: str
+) -> list[tuple[list[int], list[int]]]:
+    if protocol == "paper":
+        start = [] if tokenizer.chat_template else _start(tokenizer)  # a template writes its own start
+        return [(_encode(tokenizer, [_paper_text(tokenizer, question, exemplars)], start)[0], [])]
+    text = _likelihood_text(question, exemplars)
+    context, *whole = _encode(tokenizer, [text, *(f"{text} {c}" for c in question.choices)], _start(tokenizer))
+    cuts = [min(len(context), len(ids) - 1) for ids in whole]  # a choice keeps a token where the boundary merges
+    return [(ids[:cut], ids[cut:]) for ids, cut in zip(whole, cuts, strict=True)]
+
+
+def build_prompts(
+    tokenizer: Any,
+    questions: Sequence[Question],
+    exemplars: Sequence[Sequence[Question]],
+    protocol: str,
+    context_length: int,
+) -> list[Prompt]:
+    """Token ids of every question behind its exemplars.
+
+    Args:
+        tokenizer: the models' tokenizer.
+        questions: what is asked.
+        exemplars: for every question the ones shown before it, in order.
+        protocol: `"paper"` or `"likelihood"`.
+        context_length: most tokens a prompt may have, continuation included. A longer prompt loses its oldest
+            exemplars; one that is too long without any loses the start of its own question.
+    """
+    prompts = []
+    for question, shown in zip(questions, exemplars, strict=True):
+        first = 0
+        while True:
+            pairs = _pairs(tokenizer, question, shown[first:], protocol)
+            excess = max(len(context) + len(continuation) for context, continuation in pairs) - context_length
+            if excess <= 0 or first == len(shown):
+                break
+            first += 1
+        keys = tuple(e.id for e in shown[first:])
+        if excess > 0:
+            keys = ("cut", question.id)
+            pairs = [(context[excess:] or context[-1:], continuation) for context, continuation in pairs]
+        prompts.append(Prompt(question, keys, pairs, truncated=first > 0 or excess > 0))
+    return prompts
+
+
+def requests(prompts: Sequence[Prompt]) -> tuple[list[tuple[list[int], list[int], list[int]]], np.ndarray]:
+    """(prefix, context, continuation) ids of all pairs, and the prompt (r,) that each belongs to.
+
+    The prefix is what all prompts with the same exemplars begin with, short of each one's last token.
+    """
+    groups: dict[tuple[str, ...], list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault(prompt.exemplars, []).append(prompt)
+    lengths = {}
+    for key, group in groups.items():
+        contexts = [context for prompt in group for context, _ in prompt.pairs]
+        shared = len(os.path.commonprefix(contexts)) if len(group) > 1 else 0
+        lengths[key] = min(shared, min(map(len, contexts)) - 1)
+    made, owners = [], []
+    for owner, prompt in enumerate(prompts):
+        cut = lengths[prompt.exemplars]
+        made += [(context[:cut], context[cut:], continuation) for context, continuation in prompt.pairs]
+        owners += [owner] * len(prompt.pairs)
+    return made, np.array(owners, dtype=np.int64)
+
+
+def label_tokens(tokenizer: Any, count: int) -> list[int]:
+    """Token ids of the first `count` letters where a model starts its answer.
+
+    Raises:
+        ValueError: the letters are not single, distinct tokens there.
+    """
+    start = [] if tokenizer.chat_template else _start(tokenizer)
+    asked = "Question: ?\nAnswer:"
+    texts = [_conversation(tokenizer, [], asked, answer) for answer in (None, *LETTERS[:count])]
+    prompt, *answered = _encode(tokenizer, texts, start)
+    # Read off answered conversations, since some templates and tokenizers put the letter in a token with a space.
+    inside = [ids[len(prompt)] for ids in answered if ids[: len(prompt)] == prompt and len(ids) > len(prompt)]
+    alone = [ids[-1] for ids in _encode(tokenizer, LETTERS[:count], [])]
+    for labels in (inside, alone):
+        if len(set(labels)) == count:
+            return labels
+    raise ValueError(f"the tokenizer does not write the letters A to {LETTERS[count - 1]} as distinct single tokens")

@@ -1,0 +1,99 @@
+"""Held-out text: perplexity, divergence from the teacher and agreement with it (paper section 4.1's KL, measured)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from dskd_utils.evaluate.scoring import head_logits, scoring_mode
+
+MEASURES = ("nll", "kl", "top1_agreement", "accuracy")
+BATCH_TOKENS = 2048  # tokens of a forward pass
+
+
+def text_measures(models: Mapping[str, Any], packed: Any, teacher_name: str, *, chunk: int = 256) -> pd.DataFrame:
+    """How well models predict held-out text and how far they are from the teacher, each on the same tokens.
+
+    The logits exist for `chunk` positions of one model and of the teacher at a time.
+
+    Args:
+        models: name -> causal language model, the teacher among them; one tokenizer and vocabulary.
+        packed: text with `ids`, `positions` and `targets`, int64 (B, T), -100 where there is no target (see
+            `sources.corpora.Packed`).
+        teacher_name: the teacher's name in `models`.
+        chunk: rows of logits at a time.
+
+    Returns:
+        model, metric, value, stderr, n: `perplexity`; `kl`, the mean KL(teacher || model) in nats a token at
+        temperature 1; `top1_agreement`, the share of positions where model and teacher have the same most probable
+        token; `accuracy`, the share where it is the text's own next token. The n positions of a block depend on each
+        other, so standard errors are clustered by block (NaN for one block); perplexity's by the delta method.
+
+    Raises:
+        ValueError: the teacher is not in `models`; no position has a target; models with different vocabularies.
+    """
+    if teacher_name not in models:
+        raise ValueError(f"teacher {teacher_name!r} is not among the models: choose from {', '.join(models)}")
+    counts = (packed.targets != -100).sum(dim=1).numpy().astype(np.float64)
+    if counts.sum() == 0:
+        raise ValueError("the text has no position with a target: give at least one block of two tokens")
+    widths = {name: model.get_output_embeddings().weight.shape[0] for name, model in models.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"the models' vocabularies differ ({widths}): compare models of one tokenizer")
+    sums = {name: np.zeros((len(counts), len(MEASURES))) for name in models}
+    rows = max(1, BATCH_TOKENS // packed.ids.shape[1])
+    with scoring_mode(*models.values()):
+        for start in tqdm(range(0, len(counts), rows), desc="held-out text", delay=5, leave=False):
+            _add_batch(models, packed, teacher_name, slice(start, start + rows), chunk, sums)
+    found = []
+    for name in models:
+        for column, metric in enumerate(MEASURES):
+            value, stderr = _ratio(sums[name][:, column], counts)
+            if metric == "nll":
+                metric, value = "perplexity", np.exp(value)
+                stderr *= value
+            found.append({"model": name, "metric": metric, "value": value, "stderr": stderr, "n": int(counts.sum())})
+    return pd.DataFrame(found)
+
+
+def _add_batch(
+    models: Mapping[str, Any], packed: Any, teacher_name: str, batch: slice, chunk: int, sums: dict[str, np.ndarray]
+) -> None:
+    """Add every model's sums a block, (B, 4) in the order of `MEASURES`, over the blocks of `batch`."""
+    ids, positions, targets = packed.ids[batch], packed.positions[batch], packed.targets[batch]
+    valid = targets != -100
+    blocks = (torch.arange(batch.start, batch.start + len(ids))[:, None].expand_as(ids))[valid].numpy()
+    targets = targets[valid]
+    states = {}
+    for name, model in models.items():
+        at = {"input_ids": ids.to(model.device), "position_ids": positions.to(model.device)}
+        out = model.base_model(**at, attention_mask=None, use_cache=False)
+        states[name] = out.last_hidden_state[valid.to(model.device)]  # (n, d)
+    for start in range(0, len(targets), chunk):
+        part = slice(start, start + chunk)
+        teacher = head_logits(models[teacher_name], states[teacher_name][part]).log_softmax(-1)  # (chunk, v)
+        for name, model in models.items():
+            if name == teacher_name:
+                logprobs, kl = teacher, torch.zeros(len(teacher))
+            else:
+                logprobs = head_logits(model, states[name][part]).log_softmax(-1).to(teacher.device)
+                kl = torch.nn.functional.kl_div(logprobs, teacher, reduction="none", log_target=True).sum(-1)
+            wanted = targets[part].to(teacher.device)
+            best = logprobs.argmax(-1)
+            nll = -logprobs.gather(1, wanted[:, None])[:, 0]
+            found = [nll, kl.to(nll.device), (best == teacher.argmax(-1)).float(), (best == wanted).float()]
+            np.add.at(sums[name], blocks[part], torch.stack(found, dim=1).double().cpu().numpy())
+
+
+def _ratio(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """Mean a position and its standard error from sums and counts a block, for the ratio of two block totals."""
+    mean = sums.sum() / counts.sum()
+    used = counts > 0
+    blocks = int(used.sum())
+    if blocks < 2:
+        return float(mean), float("nan")
+    residuals = sums[used] - mean * counts[used]
+    return float(mean), float(np.sqrt(blocks / (blocks - 1) * np.sum(residuals**2)) / counts.sum())

@@ -1,0 +1,148 @@
+"""What a study will take, said before it starts: downloads, disk and minutes; no section of the paper.
+
+Minutes come from a ten-second measurement of this machine's matrix products, in fp32 and in bf16, and from a
+count of the floating-point operations of the stages. The faster format is used for the teacher.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from dskd_utils.artefacts import project_root, safe_name, write_json
+from dskd_utils.profiles import SCALES, Profile, profile
+from dskd_utils.sources.assets import download_plan
+from dskd_utils.sources.teachers import preset, presets, teacher_cost
+
+logger = logging.getLogger(__name__)
+ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", "tasks")
+# Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
+# and book; both fitted once to a run on two cores, so the forecast is a forecast.
+EFFICIENCY = 0.75
+FIXED_SECONDS = 300
+QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
+BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
+
+
+def measure_machine(seconds: float = 10.0) -> dict[str, float]:
+    """Matrix products of a small decoder's shape, in GFLOP/s, for fp32 and bf16."""
+    speeds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        states, weights = torch.randn(1024, 576, dtype=dtype), torch.randn(1536, 576, dtype=dtype)
+        started, products = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds / 2:
+            torch.nn.functional.linear(states, weights)
+            products += 1
+        flops = 2 * states.shape[0] * states.shape[1] * weights.shape[0] * products
+        speeds[str(dtype).removeprefix("torch.")] = round(flops / (time.perf_counter() - started) / 1e9, 1)
+    return speeds
+
+
+def study_flops(budget: Profile, cost: dict, depth: float, trainable_layers: int) -> dict[str, float]:
+    """Floating-point operations of each stage for a teacher of `cost` parameters, layers, hidden and vocab.
+
+    The teacher pass leaves out the head; a training step computes the head for teacher, student and gradient;
+    the student's body is a share `depth` of the teacher's.
+    """
+    head = 2 * cost["vocab"] * cost["hidden"]
+    body = 2 * cost["parameters"] - head
+    top = body / cost["layers"] * trainable_layers
+    students = body * depth
+    tokens = budget.training_tokens
+    asked = 4 * (
+        budget.likelihood_questions * QUESTION_TOKENS["likelihood"] + budget.label_questions * QUESTION_TOKENS["label"]
+    )
+    return {
+        "teacher pass": tokens * body,
+        "training KD and DSKD": 2 * budget.epochs * tokens * (3 * head + 3 * top),
+        "held-out text": budget.heldout_tokens * (body + 3 * students + 4 * head),
+        "benchmarks": asked * (body + 2 * students),
+    }
+
+
+def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | None = None) -> dict:
+    """The plan of a study: the scale of its budgets, number format, minutes, downloads and disk.
+
+    Raises:
+        ValueError: an unknown profile, or a teacher that is neither preset, folder nor hub id.
+    """
+    budget, settings, cost = profile(profile_name), preset(teacher), teacher_cost(teacher)
+    speeds = speeds or measure_machine()
+    bf16 = speeds["bfloat16"] > BF16_GAIN * speeds["float32"]
+    speed = speeds["bfloat16" if bf16 else "float32"] * 1e9 * EFFICIENCY
+
+    def minutes(scale: float) -> dict[str, float]:
+        flops = study_flops(budget.scaled(scale), cost, settings["depth"], settings["trainable_layers"])
+        return {stage: count / speed / 60 for stage, count in flops.items()} | {"all else": FIXED_SECONDS / 60}
+
+    fits = [s for s in SCALES if budget.minutes is None or sum(minutes(s).values()) <= budget.minutes]
+    scale = fits[0] if fits else SCALES[-1]
+    used = budget.scaled(scale)
+    names = [*ASSETS, teacher] if teacher in presets() and settings.get("asset") else list(ASSETS)
+    weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
+    states = 2 * 2 * cost["hidden"] * (used.training_tokens + used.heldout_tokens)
+    return {
+        "teacher": teacher,
+        "profile": profile_name,
+        "scale": scale,
+        "dtype": "bfloat16" if bf16 else "float32",
+        "gflops": speeds,
+        "minutes": {stage: round(value, 1) for stage, value in minutes(scale).items()},
+        "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(names)],
+        "disk_gb": round((weights + states) / 1e9 + 0.5, 1),
+        "training_tokens": used.training_tokens,
+    }
+
+
+def plan_path(teacher: str, profile_name: str) -> Path:
+    """Where the plan of a study is kept, so that a second call uses the same budgets."""
+    return project_root() / "runs" / safe_name(teacher) / profile_name / "plan.json"
+
+
+def plan_of(teacher: str, profile_name: str) -> dict:
+    """The kept plan of a study, made now if there is none."""
+    path = plan_path(teacher, profile_name)
+    if not path.is_file():
+        fixed = profile(profile_name).minutes is None and not torch.cuda.is_available()
+        # A fixed budget needs no measurement; a short one still chooses the number format.
+        write_json(path, make_plan(teacher, profile_name, speeds=measure_machine(1.0 if fixed else 10.0)))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def describe(plan: dict) -> str:
+    """The plan in a few lines for a person."""
+    downloads = ", ".join(f"{d['asset']} {d['mb']:.0f} MB" for d in plan["downloads"]) or "none, all in the cache"
+    minutes = sum(plan["minutes"].values())
+    stages = ", ".join(f"{stage} {value:.0f}" for stage, value in plan["minutes"].items())
+    speeds = ", ".join(f"{name} {value:.0f}" for name, value in plan["gflops"].items())
+    return (
+        f"{plan['teacher']} at profile {plan['profile']}: {plan['training_tokens']:,} training tokens "
+        f"({plan['scale']:.0%} of the profile's budget fits this machine)\n"
+        f"  machine    {speeds} GFLOP/s, computing in {plan['dtype']}\n"
+        f"  minutes    about {minutes:.0f} ({stages})\n"
+        f"  downloads  {downloads}\n"
+        f"  disk       about {plan['disk_gb']} GB below runs/ and the cache, beside the environment"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m dskd_utils.plan`: say what each study will take and keep its plan."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--teacher", nargs="+", default=["smollm2-135m"])
+    parser.add_argument("--profile", default="quick")
+    options = parser.parse_args(arguments)
+    try:
+        for teacher in options.teacher:
+            print(describe(plan_of(teacher, options.profile)))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Profiles: how much text and how many questions a study uses; no section of the paper."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+SCALES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Budgets of a study.
+
+    Attributes:
+        name: `smoke`, `quick`, `full` or `paper`.
+        purpose: one line.
+        wikipedia_tokens: training tokens from Wikipedia.
+        task_tokens: training tokens from the benchmarks' training splits.
+        heldout_tokens: tokens of each of validation and test text.
+        block: positions a block.
+        batch_size: blocks a training step.
+        epochs: passes over the training tokens.
+        likelihood_questions: questions a benchmark, answer text scored.
+        label_questions: questions a benchmark, answer label scored.
+        squad_questions: questions of SQuAD 2.0, generated.
+        map_states: contextual states a word in the sense maps.
+        minutes: bound on the predicted time; None for a fixed budget.
+        scale: share of the profile's budgets that is used.
+    """
+
+    name: str
+    purpose: str
+    wikipedia_tokens: int
+    task_tokens: int
+    heldout_tokens: int
+    block: int
+    batch_size: int
+    epochs: int
+    likelihood_questions: int
+    label_questions: int
+    squad_questions: int
+    map_states: int
+    minutes: float | None = None
+    scale: float = 1.0
+
+    @property
+    def training_tokens(self) -> int:
+        """Tokens that the teacher pass reads and the students train on."""
+        return self.wikipedia_tokens + self.task_tokens
+
+    def scaled(self, scale: float) -> "Profile":
+        """The same profile with token and question budgets multiplied by `scale`."""
+        budgets = [f.name for f in fields(self) if f.name.endswith(("_tokens", "_questions"))]
+        return replace(self, scale=scale, **{name: max(1, round(getattr(self, name) * scale)) for name in budgets})
+
+
+@cache
+def profiles() -> dict[str, Profile]:
+    """All profiles by name, at scale 1."""
+    data = yaml.safe_load((Path(__file__).parent / "profiles.yaml").read_text(encoding="utf-8"))
+    return {name: Profile(name=name, **values) for name, values in data.items()}
+
+
+def profile(name: str) -> Profile:
+    """The profile of a name.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    if name not in profiles():
+        raise ValueError(f"profile {name!r} is not one of {', '.join(profiles())}")
+    return profiles()[name]

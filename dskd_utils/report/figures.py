@@ -1,0 +1,128 @@
+"""Figures of the book (paper, Figure 1, and the losses of section 4)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dskd_utils.artefacts import atomic_path
+
+# Okabe and Ito's palette: distinct for the colour-blind; white ground keeps a figure readable on a dark page.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def style() -> None:
+    """Set the book's look for all figures of a notebook."""
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "axes.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.dpi": 110,
+            "font.size": 10,
+            "axes.titlesize": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
+        }
+    )
+
+
+def save_data(data: pd.DataFrame, path: Path) -> Path:
+    """Keep a figure's data beside the results, as CSV."""
+    with atomic_path(path) as temporary:
+        data.to_csv(temporary, index=False)
+    return path
+
+
+def training_curves(logs: Mapping[str, pd.DataFrame], *, window: int = 9) -> Figure:
+    """Loss parts over training tokens, one line a student: CE, KL, and the sense parts where there are any."""
+    panels = {"ce": "cross-entropy (nats)", "kl": "KL to the teacher, T² scaled (nats)"}
+    if any("attraction" in log for log in logs.values()):
+        panels |= {"attraction": "distance to the positive senses (MSE)", "active": "active share of the hinge"}
+    columns = 2
+    figure, axes = plt.subplots(len(panels) // columns, columns, figsize=(9, 3.1 * (len(panels) // columns)))
+    for axis, (part, label) in zip(np.ravel(axes), panels.items(), strict=True):
+        for place, (name, log) in enumerate(logs.items()):
+            if part not in log:
+                continue
+            tokens = log.tokens.cumsum() / 1e3
+            smooth = log[part].rolling(window, min_periods=1).mean()
+            axis.plot(tokens, smooth, label=name, linestyle=("-", "--", ":")[place % 3], color=COLOURS[place])
+        axis.set(xlabel="training tokens (thousands)", ylabel=label)
+    first, last = next(iter(logs.values())).iloc[[0, -1]].ce
+    figure.suptitle(f"Training lowers the cross-entropy from {first:.1f} to {last:.1f} nats a token")
+    np.ravel(axes)[0].legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def sense_map(points: pd.DataFrame, scores: Mapping[str, float]) -> Figure:
+    """Figure 1: contextual states of words, t-SNE and UMAP side by side.
+
+    Args:
+        points: columns `word`, `group` and, for each method, `<method>_x` and `<method>_y`.
+        scores: trustworthiness of each method, shown under its panel.
+    """
+    figure, axes = plt.subplots(1, len(scores), figsize=(5.2 * len(scores), 5.2))
+    words = list(dict.fromkeys(points.word))
+    for axis, (method, score) in zip(np.atleast_1d(axes), scores.items(), strict=True):
+        for place, word in enumerate(words):
+            here = points[points.word == word]
+            marker = MARKERS[(place // len(COLOURS)) % len(MARKERS)]
+            x, y = here[f"{method}_x"], here[f"{method}_y"]
+            axis.scatter(x, y, s=16, alpha=0.75, color=COLOURS[place % len(COLOURS)], marker=marker, label=word)
+        axis.set(title=method, xlabel=f"trustworthiness {score:.2f}", xticks=[], yticks=[])
+        axis.grid(False)
+    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
+    columns = min(8, len(words))
+    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False, markerscale=1.6)
+    figure.tight_layout(rect=(0, 0.04 + 0.04 * (len(words) // columns), 1, 1))
+    return figure
+
+
+def benchmark_bars(rows: pd.DataFrame, names: Mapping[str, str], title: str) -> Figure:
+    """Accuracy of each model on each benchmark with standard errors and the chance level.
+
+    Args:
+        rows: columns `task`, `model`, `value`, `stderr`, `chance`, shares.
+        names: how tasks are shown.
+        title: the finding.
+    """
+    figure, axis = plt.subplots(figsize=(9, 3.6))
+    tasks, models = list(dict.fromkeys(rows.task)), list(dict.fromkeys(rows.model))
+    width = 0.8 / len(models)
+    for place, model in enumerate(models):
+        here = rows[rows.model == model].set_index("task").reindex(tasks)
+        x = np.arange(len(tasks)) + (place - (len(models) - 1) / 2) * width
+        axis.bar(
+            x, 100 * here.value, width * 0.92, yerr=100 * here.stderr, label=model, color=COLOURS[place], capsize=2
+        )
+    for x, task in enumerate(tasks):
+        chance = 100 * rows[rows.task == task].chance.iloc[0]
+        label = "chance" if x == 0 else None
+        axis.hlines(chance, x - 0.45, x + 0.45, colors="black", linestyles="dashed", linewidth=1, label=label)
+    axis.set(xticks=range(len(tasks)), xticklabels=[names[t] for t in tasks], ylabel="accuracy (%)", title=title)
+    axis.grid(axis="x", visible=False)
+    axis.legend(frameon=False, ncols=len(models) + 1, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    figure.tight_layout()
+    return figure
+
+
+def span_lengths(rates: Mapping[str, list[float]]) -> Figure:
+    """Table 2 as a picture: share of relations kept for each maximum span length, ours beside the paper's."""
+    figure, axis = plt.subplots(figsize=(6.5, 3.4))
+    for place, (name, values) in enumerate(rates.items()):
+        dash = "--" if name.startswith("paper") else "-"
+        axis.plot(range(1, len(values) + 1), values, dash, marker=MARKERS[place], color=COLOURS[place], label=name)
+    axis.set(xlabel="longest span m (tokens)", ylabel="relations kept (%)", xticks=range(1, 6), ylim=(0, 102))
+    axis.set_title("Spans of up to three tokens keep most relations")
+    axis.legend(frameon=False)
+    figure.tight_layout()
+    return figure

