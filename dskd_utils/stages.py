@@ -28,6 +28,10 @@ from dskd_utils.sources.tasks import TASKS
 from dskd_utils.study import Study
 
 READERS = {"wordnet": read_wordnet, "roget": read_roget}
+TEXT_CODE = (  # what decides which text comes out; the fetching code does not
+    *("sources/corpora.py", "sources/wikipedia.py", "sources/leaks.py", "sources/packing.py"),
+    *("sources/tasks.py", "sources/task_files.py", "assets.yaml"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def text(study: Study) -> Text:
     parameters = settings | {
         "tokenizer": study.teacher.tokenizer_hash,
         "files": study.data_dir is not None,
-        "code": code_digest("sources/corpora.py", "sources/tasks.py", "assets.yaml"),
+        "code": code_digest(*TEXT_CODE),
     }
     folder = study.stage("text", f"seed{study.seed}", parameters)
     if not (folder / "manifest.json").is_file():

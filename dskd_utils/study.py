@@ -6,6 +6,7 @@ the stages before it included, so another setting never overwrites it.
 
 import ast
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
 
     Args:
         notebook: the notebook's name without its ending, such as `"04-distillation"`.
-        parameters: the notebook's variables; `globals()` will do.
+        parameters: the notebook's variables; `globals()` will do. An empty `data_dir` means `$DSKD_DATA`.
 
     Raises:
         ValueError: a parameter that the notebook does not declare, or of another type; an unknown profile.
@@ -123,7 +124,7 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
     values = {name: parameters[name] for name in declared} or dict(parameters)
     chosen = profile(values["profile"])
     kept = plan.plan_of(values["teacher"], chosen.name)
-    data_dir = values.get("data_dir") or ""
+    data_dir = values.get("data_dir") or os.environ.get("DSKD_DATA", "")
     if data_dir and not Path(data_dir).is_dir():
         raise FileNotFoundError(
             f"data_dir {data_dir!r} is not a folder: give the folder that holds arc/, mmlu/, squad2/"

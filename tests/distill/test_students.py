@@ -75,8 +75,9 @@ def test_an_exported_student_loads_and_generates_without_this_package(llama, tmp
     script = (
         "import sys\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
         f"m, t = (c.from_pretrained({str(tmp_path)!r}) for c in (AutoModelForCausalLM, AutoTokenizer))\n"
-        "out = m.generate(**t(' the happy', return_tensors='pt'), max_new_tokens=3, min_new_tokens=3, do_sample=False)\n"
-        "assert 'dskd_utils' not in sys.modules\nprint(out.shape[1] - len(t(' the happy')['input_ids']))"
+        "given = t(' the happy', return_tensors='pt')\n"
+        "out = m.generate(**given, max_new_tokens=3, min_new_tokens=3, do_sample=False)\n"
+        "assert 'dskd_utils' not in sys.modules\nprint(out.shape[1] - given['input_ids'].shape[1])"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0 and run.stdout.strip().endswith("3"), run.stderr

@@ -1,130 +1,13 @@
-"""Task rows: one form from three sources, broken files named, seeded training text."""
+"""Tasks: checked questions, what is missing said, seeded training text."""
 
-import gzip
-import json
 from pathlib import Path
 
 import pytest
 
-from dskd_utils.sources import tasks
-from dskd_utils.sources.tasks import load_task, task_documents, training_text
+from dskd_utils.sources.tasks import Question, load_task, task_documents, training_text
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data is not here")
-
-
-def arc_row(number: int, **changes) -> dict:
-    choices = [{"text": f"answer {letter}", "label": letter} for letter in "ABCD"]
-    question = {"stem": f"What is {number}?", "choices": choices}
-    return {"id": f"arc-{number}", "question": question, "answerKey": "ABCD"[number % 4]} | changes
-
-
-def write_arc(folder: Path, rows: list) -> Path:
-    path = folder / "arc" / "ARC-Challenge-Dev.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return folder
-
-
-def load_arc(folder: Path) -> list[tasks.Question]:
-    return load_task("arc_challenge", "validation", source="files", data_dir=folder, check_counts=False)
-
-
-def test_a_row_keeps_question_choices_and_gold_index(tmp_path):
-    first, second = load_arc(write_arc(tmp_path, [arc_row(0), arc_row(2)]))
-    assert first.question == "What is 0?"
-    assert first.choices == ("answer A", "answer B", "answer C", "answer D")
-    assert (first.answer, second.answer, second.id, second.split) == (0, 2, "arc-2", "validation")
-
-
-def test_gold_labels_that_are_numbers_are_looked_up_not_counted(tmp_path):
-    question = {"stem": "Which?", "choices": [{"text": text, "label": str(i + 1)} for i, text in enumerate("abcd")]}
-    (row,) = load_arc(write_arc(tmp_path, [arc_row(0, question=question, answerKey="3")]))
-    assert row.choices[row.answer] == "c"
-
-
-def test_compressed_and_plain_files_read_the_same(tmp_path):
-    plain = load_arc(write_arc(tmp_path, [arc_row(0), arc_row(1)]))
-    path = tmp_path / "arc" / "ARC-Challenge-Dev.jsonl"
-    with gzip.open(path.with_name(path.name + ".gz"), "wb") as stream:
-        stream.write(path.read_bytes())
-    path.unlink()
-    assert load_arc(tmp_path) == plain
-
-
-def test_a_file_that_is_cut_off_is_named(tmp_path):
-    path = write_arc(tmp_path, [arc_row(number) for number in range(50)]) / "arc" / "ARC-Challenge-Dev.jsonl"
-    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes())[:-20])
-    path.unlink()
-    with pytest.raises(ValueError, match="ARC-Challenge-Dev.jsonl.gz cannot be read after row"):
-        load_arc(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("second", "field"),
-    [
-        ({"id": "x", "answerKey": "A"}, "'question'"),
-        (arc_row(1, question={"choices": []}), "'stem'"),
-        (arc_row(1, question={"stem": "Who?", "choices": [{"label": "A"}]}), "'text'"),
-        (arc_row(1, answerKey="E"), "'answerKey'"),
-        (arc_row(1, answerKey=""), "'answerKey'"),
-        (arc_row(1, id=None), "'id'"),
-        (arc_row(1, id=7), "'id' is int"),
-        ('{"id": "x", "question"', "is not JSON"),
-        ("[1]", "is list"),
-    ],
-)
-def test_a_broken_row_names_file_row_and_field(tmp_path, second, field):
-    write_arc(tmp_path, [arc_row(0), second, arc_row(2)])
-    with pytest.raises(ValueError, match="ARC-Challenge-Dev.jsonl, row 2") as caught:
-        load_arc(tmp_path)
-    assert field in str(caught.value)
-
-
-def test_piqa_labels_must_fit_the_rows(tmp_path):
-    folder = tmp_path / "piqa"
-    folder.mkdir()
-    rows = [{"goal": f"goal {i}", "sol1": "left", "sol2": "right"} for i in range(2)]
-    (folder / "valid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "valid-labels.lst").write_text("1\n0\n")
-    arguments = {"source": "files", "data_dir": tmp_path, "check_counts": False}
-    assert [q.choices[q.answer] for q in load_task("piqa", "validation", **arguments)] == ["right", "left"]
-    (folder / "valid-labels.lst").write_text("1\n2\n")
-    with pytest.raises(ValueError, match="valid-labels.lst, line 2.*'label' is '2'"):
-        load_task("piqa", "validation", **arguments)
-    (folder / "valid-labels.lst").write_text("1\n")
-    with pytest.raises(ValueError, match="1 labels for 2 rows"):
-        load_task("piqa", "validation", **arguments)
-
-
-def test_mmlu_csv_files_are_read_by_subject(tmp_path):
-    folder = tmp_path / "mmlu" / "data" / "dev"
-    folder.mkdir(parents=True)
-    (folder / "virology_dev.csv").write_text('"A, or ""B""?",1,2,3,4,D\n')
-    (folder / "anatomy_dev.csv").write_text("Bones?,1,2,3,4,A\n")
-    arguments = {"source": "files", "data_dir": tmp_path, "check_counts": False}
-    bones, letters = load_task("mmlu", "dev", **arguments)
-    assert (bones.subject, bones.answer) == ("anatomy", 0)
-    assert (letters.question, letters.choices, letters.answer) == ('A, or "B"?', ("1", "2", "3", "4"), 3)
-    (folder / "virology_dev.csv").write_text("only,three,columns\n")
-    with pytest.raises(ValueError, match="virology_dev.csv, row 1 has 3 columns"):
-        load_task("mmlu", "dev", **arguments)
-
-
-def test_squad_keeps_paragraph_title_and_answers(tmp_path):
-    path = tmp_path / "squad2" / "dev-v2.0.json"
-    path.parent.mkdir()
-    answered = {"id": "a", "question": "Where?", "answers": [{"text": "Here", "answer_start": 0}]}
-    open_question = {"id": "b", "question": "Why?", "answers": [], "is_impossible": True}
-    article = {"title": "Place", "paragraphs": [{"context": "Here it is.", "qas": [answered, open_question]}]}
-    path.write_text(json.dumps({"version": "v2.0", "data": [article]}))
-    first, second = load_task("squad2", "dev", data_dir=tmp_path, check_counts=False)
-    assert (first.answers, first.context, first.title, first.choices) == (("Here",), "Here it is.", "Place", ())
-    assert second.answers == () and second.answer is None and second.split == "validation"
-    del answered["question"]
-    path.write_text(json.dumps({"data": [article]}))
-    with pytest.raises(ValueError, match="dev-v2.0.json, question 1: the field 'question' is missing"):
-        load_task("squad2", "dev", data_dir=tmp_path, check_counts=False)
 
 
 def test_what_is_not_there_is_said_in_one_sentence(tmp_path):
@@ -142,66 +25,23 @@ def test_what_is_not_there_is_said_in_one_sentence(tmp_path):
         load_task("piqa", "validation", source="files", data_dir=tmp_path)
 
 
-def test_another_number_of_rows_than_published_is_refused(tmp_path):
-    write_arc(tmp_path, [arc_row(0)])
-    with pytest.raises(ValueError, match="has 1 questions, published are 299"):
-        load_task("arc_challenge", "validation", source="files", data_dir=tmp_path)
-
-
-def test_hub_rows_become_the_same_questions(tmp_path, monkeypatch):
-    """`datasets` reads a folder of the hub id's name, so the hub's layout is tested without a hub."""
-    for task, rows in {
-        "arc_challenge": [
-            {"id": "q", "question": "Which?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}
-        ],
-        "mmlu": [{"question": "Which?", "subject": "anatomy", "choices": ["w", "x", "y", "z"], "answer": 1}],
-        "squad2": [
-            {"id": "s", "title": "T", "context": "C", "question": "Which?", "answers": {"text": [], "answer_start": []}}
-        ],
-    }.items():
-        name, configuration, _ = tasks.HUB[task]
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        (folder / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        data_files = [{"split": "validation", "path": "validation.jsonl"}]
-        configs = [{"config_name": configuration or "default", "data_files": data_files}]
-        (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    arc, mmlu, squad = (
-        load_task(task, "validation", source="hub", check_counts=False)[0]
-        for task in ("arc_challenge", "mmlu", "squad2")
-    )
-    assert (arc.id, arc.choices, arc.answer) == ("q", ("x", "y"), 1)
-    assert (mmlu.subject, mmlu.answer, mmlu.choices) == ("anatomy", 1, ("w", "x", "y", "z"))
-    assert (squad.title, squad.context, squad.answers) == ("T", "C", ())
-
-
-def test_training_text_ends_with_the_gold_answer(tmp_path):
-    (question,) = load_arc(write_arc(tmp_path, [arc_row(2)]))
+def test_training_text_ends_with_the_gold_answer():
+    question = Question("1", "arc_challenge", "train", "What is 2?", ("answer A", "answer C"), answer=1)
     assert training_text(question) == "Question: What is 2?\nAnswer: answer C"
     assert training_text(question, "Q: {question}\nA:") == "Q: What is 2?\nA: answer C"
 
 
+def test_training_text_is_two_turns_where_the_tokenizer_has_a_chat_template(word_tokenizer):
+    tokenizer = word_tokenizer()
+    question = Question("1", "piqa", "train", "How?", ("so", "thus"), answer=1)
+    assert training_text(question, tokenizer=tokenizer) == "Question: How?\nAnswer: thus"
+    tokenizer.chat_template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    assert training_text(question, tokenizer=tokenizer) == "<user>How?<assistant>thus"
+
+
 def test_training_text_refuses_a_question_without_gold_choice():
     with pytest.raises(ValueError, match="has no gold choice"):
-        training_text(tasks.Question("1", "piqa", "test", "How?", ("a", "b")))
-
-
-@needs_shared
-@pytest.mark.parametrize(("task", "split"), tasks.FILES)
-def test_upstream_files_have_the_published_rows(task, split):
-    questions = load_task(task, split, source="files", data_dir=SHARED)
-    assert len({question.id for question in questions}) == tasks.PUBLISHED_COUNTS[task, split]
-    withheld = (task, split) in tasks.WITHHELD or task == "squad2"
-    assert all((question.answer is None) == withheld for question in questions)
-
-
-@needs_shared
-@pytest.mark.network
-@pytest.mark.parametrize(("task", "split"), tasks.PACKAGE)
-def test_package_rows_equal_upstream_rows(task, split):
-    assert load_task(task, split) == load_task(task, split, source="files", data_dir=SHARED)
+        training_text(Question("1", "piqa", "test", "How?", ("a", "b")))
 
 
 @needs_shared

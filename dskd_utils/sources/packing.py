@@ -1,0 +1,122 @@
+"""Documents cut, packed into rows of equal length and told apart by their positions (paper, section 3.1)."""
+
+import bisect
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dskd_utils.sources.wikipedia import Document
+
+NO_TARGET = -100
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Documents packed into B rows of T tokens.
+
+    `ids`, `positions`, `targets` are (B, T) int64. `positions` restart at 0 at each piece of a document; `targets`
+    hold the next token of the same piece, -100 at its last token and on padding. `tokens` counts ids without
+    padding. A causal model called with `position_ids=positions, attention_mask=None, use_cache=False` keeps the
+    pieces apart. `digest` is a hash of ids and targets.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    targets: torch.Tensor
+    documents: int
+    tokens: int
+    digest: str
+
+
+def pack(
+    documents: Iterable[Document | str], tokenizer: Any, *, block: int = 512, budget: int | None = None, seed: int = 0
+) -> Packed:
+    """Shuffle, tokenise, cut and pack documents.
+
+    A document is cut into pieces of at most `block` tokens; each piece starts with the BOS token where the tokenizer
+    adds one, for a model reads a piece as a text of its own.
+
+    Args:
+        documents: texts or documents.
+        tokenizer: a Hugging Face tokenizer.
+        block: T, the length of a row in tokens.
+        budget: stop at so many tokens (BOS counted); the last piece is cut short.
+        seed: order of the documents and of the rows.
+
+    Raises:
+        ValueError: `block` below 2, or no token at all.
+    """
+    texts = [document if isinstance(document, Document) else Document("text", "", document) for document in documents]
+    pieces, used = cut_pieces(texts, tokenizer, block, budget, seed)
+    return fill_rows(pieces, len(used), tokenizer, block, seed)
+
+
+def cut_pieces(
+    documents: Sequence[Document], tokenizer: Any, block: int, budget: int | None, seed: int
+) -> tuple[list[np.ndarray], list[Document]]:
+    """Pieces of 2 to `block` tokens of the shuffled documents, at most `budget` tokens in all, and their documents."""
+    if block < 2:
+        raise ValueError(f"block is {block}, expected at least 2 tokens: a token needs a next one to predict")
+    first = tokenizer("a")["input_ids"][:1]
+    bos = first if tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id] else []
+    width = block - len(bos)
+    order = list(documents)
+    random.Random(seed).shuffle(order)
+    left = sum(len(document.text) + 1 for document in order) * block if budget is None else budget
+    pieces: list[np.ndarray] = []
+    used: list[Document] = []
+    for start in range(0, len(order), 64):
+        if left < 2:
+            break
+        batch = order[start : start + 64]
+        encoded = tokenizer([document.text for document in batch], add_special_tokens=False, verbose=False)
+        for document, ids in zip(batch, encoded["input_ids"], strict=True):
+            before = len(pieces)
+            for cut in range(0, len(ids), width):
+                piece = (bos + ids[cut : cut + width])[: min(left, block)]
+                if len(piece) >= 2:
+                    pieces.append(np.asarray(piece, np.int64))
+                    left -= len(piece)
+            if len(pieces) > before:
+                used.append(document)
+    return pieces, used
+
+
+def fill_rows(pieces: Sequence[np.ndarray], documents: int, tokenizer: Any, block: int, seed: int) -> Packed:
+    """Pieces into rows, longest first, each into the fullest row that has room; then the rows in seeded order."""
+    if not pieces:
+        raise ValueError(
+            "the corpus is empty, not one piece of 2 tokens is left to pack: give documents with text, "
+            "a budget of at least 2 tokens, and a source that leak removal leaves something of"
+        )
+    rows: list[list[np.ndarray]] = []
+    room: list[tuple[int, int]] = []  # (free places, row), sorted
+    for piece in sorted(pieces, key=len, reverse=True):
+        place = bisect.bisect_left(room, (len(piece), -1))
+        free, row = room.pop(place) if place < len(room) else (block, len(rows))
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(piece)
+        if free - len(piece) >= 2:
+            bisect.insort(room, (free - len(piece), row))
+    random.Random(seed).shuffle(rows)
+    padding = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    ids = np.full((len(rows), block), padding, np.int64)
+    positions = np.zeros_like(ids)  # a padding token is a piece of its own: it attends to itself, no row is all masked
+    targets = np.full_like(ids, NO_TARGET)
+    for row, parts in enumerate(rows):
+        start = 0
+        for piece in parts:
+            end = start + len(piece)
+            ids[row, start:end] = piece
+            positions[row, start:end] = np.arange(len(piece))
+            targets[row, start : end - 1] = piece[1:]
+            start = end
+    digest = hashlib.sha256(ids.tobytes() + targets.tobytes()).hexdigest()[:16]
+    tensors = [torch.from_numpy(array) for array in (ids, positions, targets)]
+    return Packed(*tensors, documents, sum(map(len, pieces)), digest)

@@ -1,0 +1,55 @@
+"""Tests of the way from executed notebooks to the book's sources."""
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from dskd_utils.report import site
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    run = tmp_path / "runs" / "tiny" / "smoke"
+    (run / "notebooks").mkdir(parents=True)
+    (run / "results").mkdir()
+    outputs = [
+        new_output("stream", name="stderr", text="50%|####"),
+        new_output("stream", name="stdout", text="INFO loading\n"),
+        new_output("stream", name="stdout", text="a result\n"),
+    ]
+    cell = new_code_cell("1", outputs=outputs, metadata={"papermill": {"duration": 1}})
+    notebook = new_notebook(cells=[cell], metadata={"papermill": {"output_path": str(run)}})
+    nbformat.write(notebook, run / "notebooks" / "01-lexicon.ipynb")
+    (run / "results" / "01-lexicon.json").write_text("{}")
+    book = tmp_path / "book"
+    (book / "studies" / "other").mkdir(parents=True)
+    nbformat.write(new_notebook(), book / "studies" / "other" / "07-tables.ipynb")
+    toc = {"format": "jb-book", "root": "index", "parts": [
+        {"caption": "Paper", "chapters": [{"file": "method"}]},
+        {"caption": "Study", "chapters": [{"file": "studies/other/07-tables"}]},
+        {"caption": "More", "chapters": [{"file": "data"}]},
+    ]}  # fmt: skip
+    (book / "_toc.yml").write_text(yaml.safe_dump(toc))
+    return tmp_path
+
+
+def test_copies_hold_results_but_no_logs_bars_or_paths(home):
+    site.collect("tiny", "smoke", home / "out")
+    text = (home / "out" / "01-lexicon.ipynb").read_text()
+    assert "a result" in text and "INFO" not in text and "50%" not in text and str(home) not in text
+    assert (home / "out" / "results" / "01-lexicon.json").is_file()
+
+
+def test_a_staged_book_lists_the_run_first_and_keeps_the_committed_studies(home):
+    site.stage(["tiny/smoke"], home / "staged")
+    parts = yaml.safe_load((home / "staged" / "_toc.yml").read_text())["parts"]
+    assert [part["caption"] for part in parts] == ["Paper", "The study: tiny", "The study: other", "More"]
+    assert parts[1]["chapters"] == [{"file": "studies/tiny/01-lexicon"}]
+    assert "tiny" not in (home / "book" / "_toc.yml").read_text(), "the committed book is not touched"
+
+
+def test_a_study_that_was_not_run_is_named_with_the_command(home, capsys):
+    assert site.main(["adopt", "--teacher", "nobody", "--profile", "smoke"]) == 2
+    assert "make study TEACHER=nobody PROFILE=smoke" in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""Tests of the book's tables."""
+
+import pytest
+
+from dskd_utils.report import paper, tables
+
+
+def row(model, task, value, metric="acc", protocol="paper", n=100, chance=0.25):
+    return {
+        "model": model, "task": task, "protocol": protocol, "metric": metric, "value": value, "stderr": 0.05,
+        "n": n, "chance": chance,
+    }  # fmt: skip
+
+
+ROWS = [
+    row("teacher", "piqa", 0.7, chance=0.5),
+    row("kd", "piqa", 0.6, chance=0.5),
+    row("dskd", "piqa", 0.65, chance=0.5),
+    row("dskd", "piqa", 0.99, protocol="likelihood"),
+    row("teacher", "squad2", float("nan"), metric="not run"),
+]
+
+
+def test_our_table_shows_the_asked_protocol_with_errors_chance_and_counts():
+    table = tables.our_table_3(ROWS, dict.fromkeys(paper.TASKS, "acc"), "paper")
+    assert table.loc["DSKD", "PIQA"] == "65.0 ± 5.0" and table.loc["chance", "PIQA"] == "50.0"
+    assert table.loc["questions", "PIQA"] == "100"
+    assert list(table.index) == ["teacher", "KD", "DSKD", "chance", "questions"]
+
+
+def test_what_did_not_run_says_so():
+    table = tables.our_table_3(ROWS, dict.fromkeys(paper.TASKS, "acc"), "paper")
+    assert table.loc["teacher", "SQuAD"] == "not run, needs data_dir" and table.loc["teacher", "MMLU"] == "not run"
+
+
+def test_the_papers_table_has_its_thirty_numbers():
+    table = tables.paper_table_3()
+    assert table.shape == (6, 5) and table.loc["Mistral-7B: DSKD, 16 layers", "CSQA"] == "68.44 ± 0.70"
+
+
+def test_differences_are_written_with_their_intervals():
+    rows = [{"task": "piqa", "difference": 0.0123, "low": -0.01, "high": 0.03, "n": 50, "p_holm": float("nan")}]
+    shown = tables.differences(rows).iloc[0]
+    assert shown.difference == "+0.012" and shown["95% interval"] == "[-0.010, +0.030]"
+    assert shown["McNemar, Holm"] == "-"
+
+
+def test_the_papers_numbers_are_those_of_its_text(shared_paper):
+    flat = shared_paper.replace("<b>", "").replace("</b>", "")
+    for (teacher, method, layers), cells in paper.TABLE_3.items():
+        numbers = "\t".join(f"{value:.2f}±{spread:.2f}" for value, spread in cells)
+        assert f"{layers}\t{numbers}" in flat, (teacher, method)
+    for values in zip(*paper.TABLE_2.values(), strict=True):
+        assert "\t".join(f"{value:.2f}" for value in values) in flat
+    assert f"{paper.TABLE_8['Llama-3-8B']['token keys']:,}\t{paper.TABLE_8['Mistral-7B']['token keys']:,}" in flat
+
+
+@pytest.fixture
+def shared_paper():
+    from pathlib import Path
+
+    path = Path(__file__).resolve().parents[3] / "shared" / "paper" / "dskd.md"
+    if not path.is_file():
+        pytest.skip("the paper's text is not at hand")
+    return path.read_text(encoding="utf-8")

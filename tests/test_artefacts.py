@@ -1,0 +1,87 @@
+"""Tests of manifests and atomic writes."""
+
+import errno
+import json
+
+import pytest
+
+from dskd_utils.artefacts import (
+    atomic_folder,
+    atomic_path,
+    check_manifest,
+    code_digest,
+    digest,
+    read_json,
+    read_manifest,
+    safe_name,
+    write_json,
+    write_manifest,
+)
+
+
+def test_a_hub_id_becomes_a_safe_folder_name():
+    assert safe_name("HuggingFaceTB/SmolLM2-135M") == "HuggingFaceTB--SmolLM2-135M"
+    assert "/" not in safe_name("../../odd name/") and safe_name("..") == "teacher"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "x.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert read_json(target) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_failed_folder_leaves_nothing_and_a_new_one_replaces_the_old(tmp_path):
+    target = tmp_path / "artefact"
+    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
+        (temporary / "part").write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    for text in ("old", "new"):
+        with atomic_folder(target) as temporary:
+            (temporary / text).write_text(text)
+    assert [p.name for p in target.iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("writer", [atomic_path, atomic_folder])
+def test_a_full_disk_is_one_sentence_that_names_the_cure(tmp_path, writer):
+    with (
+        pytest.raises(OSError, match=r"disk is full .* while writing .*thing; nothing half-written .* free some"),
+        writer(tmp_path / "thing"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_says_what_made_the_artefact_and_refuses_another_use(tmp_path):
+    with atomic_folder(tmp_path / "senses") as folder:
+        write_manifest(folder, "senses", {"teacher": "tiny", "k": 10}, 0.0, rows=3)
+    manifest = check_manifest(tmp_path / "senses", teacher="tiny", k=10)
+    assert manifest["facts"] == {"rows": 3} and {"commit", "versions", "hardware", "seconds"} <= set(manifest)
+    with pytest.raises(ValueError, match="has k = 10, this call needs 5: build it again"):
+        check_manifest(tmp_path / "senses", k=5)
+    with pytest.raises(FileNotFoundError, match="make study"):
+        read_manifest(tmp_path / "nothing")
+
+
+def test_truncated_json_is_named_with_its_line(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1,\n')
+    with pytest.raises(ValueError, match=r"x\.json is not valid JSON \(line 2\)"):
+        read_json(tmp_path / "x.json")
+
+
+def test_digests_ignore_the_order_of_keys_and_notice_values():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_a_code_digest_is_of_the_named_places_alone():
+    assert code_digest("lexicon") != code_digest("lexicon", "senses") != code_digest("senses/kmeans.py")
+
+
+def test_numpy_values_are_written_as_plain_numbers(tmp_path):
+    import numpy as np
+
+    write_json(tmp_path / "x.json", {"n": np.int64(3), "f": np.float32(0.5), "s": {2, 1}})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"n": 3, "f": 0.5, "s": [1, 2]}

@@ -1,0 +1,101 @@
+"""The whole study at profile `smoke`, on the real default teacher, by the batch runner."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LINKED = ["notebooks", "dskd_utils", "book", "Snakefile"]
+pytestmark = [pytest.mark.network, pytest.mark.timeout(1500)]
+
+
+def run(*command, home, check=True):
+    environment = os.environ | {"DSKD_HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("DSKD_DATA", None)
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 or not check, done.stdout[-3000:] + done.stderr[-6000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished smoke study in a fresh folder, and what the second call of the runner said."""
+    home = tmp_path_factory.mktemp("study")
+    for name in LINKED:
+        (home / name).symlink_to(ROOT / name)
+    command = ["snakemake", "--cores", "all", "--quiet", "rules", "--config", "profile=smoke"]
+    run(*command, home=home)
+    again = run("snakemake", "--cores", "all", "--config", "profile=smoke", home=home)
+    return home, again.stdout + again.stderr
+
+
+def result(home, notebook):
+    return json.loads((home / f"runs/smollm2-135m/smoke/results/{notebook}.json").read_text())
+
+
+def student_folders(home):
+    names = result(home, "04-distillation")["students"]
+    return {name: home / "runs/smollm2-135m/smoke/students" / folder for name, folder in names.items()}
+
+
+def test_every_notebook_ran_and_wrote_its_results(study):
+    home, _ = study
+    for source in (ROOT / "notebooks").glob("*.ipynb"):
+        record = result(home, source.stem)
+        assert record["teacher"] == "smollm2-135m" and record["provenance"]["seconds"] > 0
+
+
+def test_a_second_call_has_nothing_to_do(study):
+    assert "Nothing to be done" in study[1]
+
+
+def test_the_book_was_built_with_the_runs_own_pages(study):
+    home, _ = study
+    page = (home / "_build/html/studies/smollm2-135m/05-evaluation.html").read_text()
+    assert "profile <code" in page and "smoke" in page
+    assert "not run, needs data_dir" in page
+
+
+def test_the_kd_student_beats_its_untrained_start(study):
+    held_out = pd.DataFrame(result(study[0], "05-evaluation")["held_out"]).set_index(["model", "metric"]).value
+    for student in ("kd", "dskd"):
+        assert held_out[student, "perplexity"] < held_out["initial", "perplexity"]
+        assert held_out[student, "kl"] < held_out["initial", "kl"]
+
+
+def test_dskd_used_synonyms_and_antonyms_of_the_next_token(study):
+    home, _ = study
+    log = pd.read_csv(student_folders(home)["dskd"] / "training.csv")
+    assert (log.positions > 0).all() and (log.attraction > 0).all()
+    facts = result(home, "02-senses")["facts"]
+    assert 0 < facts["positions with relations"] < facts["positions with senses"]
+
+
+def test_students_load_without_this_package_and_generate_text(study):
+    home, _ = study
+    for folder in student_folders(home).values():
+        script = (
+            "import sys\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
+            f"m, t = (c.from_pretrained({str(folder)!r}) for c in (AutoModelForCausalLM, AutoTokenizer))\n"
+            "out = m.generate(**t('The capital of', return_tensors='pt'), max_new_tokens=4, min_new_tokens=4)\n"
+            "assert 'dskd_utils' not in sys.modules\nprint(len(t.decode(out[0])))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
+        assert done.returncode == 0 and int(done.stdout.split()[-1]) > 14, done.stderr
+
+
+def test_no_artefact_was_left_half_written(study):
+    assert not [str(p) for p in (study[0] / "runs").rglob(".*") if "partial" in p.name]
+
+
+def test_an_unknown_parameter_is_an_error_in_bare_papermill(study):
+    home, _ = study
+    source = str(ROOT / "notebooks/01-lexicon.ipynb")
+    done = run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "kapa", "3", home=home, check=False)
+    assert done.returncode != 0
+    assert "unknown parameter 'kapa': this notebook has teacher, profile" in done.stderr
