@@ -1,8 +1,12 @@
 """The batch: for every teacher, seven notebooks by papermill, then the book."""
 
+import sys
 from pathlib import Path
 
 from dskd_utils.artefacts import safe_name
+
+# Jobs use the environment that snakemake runs in, activated or not.
+shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
 
 TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2-135m")).split()}
 PROFILE = config.get("profile", "quick")
@@ -13,7 +17,7 @@ SOURCE = config.get("source", "package")
 BEFORE = {
     "01-lexicon": [],
     "02-senses": ["01-lexicon"],
-    "03-sense-maps": ["02-senses"],
+    "03-sense-maps": [],
     "04-distillation": ["02-senses"],
     "05-evaluation": ["04-distillation"],
     "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
@@ -22,7 +26,7 @@ BASE = ["sources", "lexicon"]
 ROOMS = {
     "01-lexicon": [*BASE, "senses"],
     "02-senses": [*BASE, "senses", "distill"],
-    "03-sense-maps": [*BASE, "senses", "distill", "report"],
+    "03-sense-maps": [*BASE, "senses", "report"],
     "04-distillation": [*BASE, "senses", "distill", "report"],
     "05-evaluation": [*BASE, "senses", "distill", "evaluate", "report"],
     "07-tables": ["report"],

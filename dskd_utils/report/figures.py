@@ -67,7 +67,7 @@ def sense_map(points: pd.DataFrame, scores: Mapping[str, float]) -> Figure:
     """Figure 1: contextual states of words, t-SNE and UMAP side by side.
 
     Args:
-        points: columns `word`, `group` and, for each method, `<method>_x` and `<method>_y`.
+        points: columns `word` and, for each method, `<method>_x` and `<method>_y`.
         scores: trustworthiness of each method, shown under its panel.
     """
     figure, axes = plt.subplots(1, len(scores), figsize=(5.2 * len(scores), 5.2))
