@@ -11,8 +11,8 @@ METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "d
 
 
 def percent(value: float, error: float) -> str:
-    """`71.3 ± 2.6`: a share and its standard error in percent."""
-    return f"{100 * value:.1f} ± {100 * error:.1f}"
+    """`71.3 ± 2.6`: a share and its standard error in percent, not to be broken over two lines."""
+    return f"{100 * value:.1f}\u00a0±\u00a0{100 * error:.1f}"
 
 
 def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], protocol: str) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, s
 
     Args:
         evaluation: rows of `evaluate(...)` as the results file holds them.
-        metrics: the metric shown for each task.
+        metrics: the metric shown for each task; a task that is not named is left out.
         protocol: which protocol's rows are shown.
 
     Returns:
@@ -29,8 +29,10 @@ def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, s
     """
     rows = pd.DataFrame(evaluation)
     rows = rows[rows.protocol == protocol]
-    table = pd.DataFrame(index=pd.Index([], name="model"))
+    table = pd.DataFrame()
     for task, name in TASKS.items():
+        if task not in metrics:
+            continue
         here = rows[(rows.task == task) & (rows.metric == metrics[task])]
         if here.empty:
             missing = rows[(rows.task == task) & (rows.metric == "not run")]
@@ -47,14 +49,34 @@ def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, s
 
 
 def paper_table_3() -> pd.DataFrame:
-    """The paper's Table 3 in the same form, its ± as printed there."""
+    """The paper's Table 3 in the same form, its ± as printed there; teachers of 32 layers, students of 16."""
     rows = table_3()
-    rows["cell"] = [f"{value:.2f} ± {spread:.2f}" for value, spread in zip(rows.value, rows.plus_minus, strict=True)]
-    rows["model"] = [
-        f"{t}: {METHODS[m]}, {n} layers" for t, m, n in zip(rows.teacher, rows.method, rows.layers, strict=True)
+    rows["cell"] = [
+        f"{value:.2f}\u00a0±\u00a0{spread:.2f}" for value, spread in zip(rows.value, rows.plus_minus, strict=True)
     ]
+    rows["model"] = [f"{teacher} {METHODS[method]}" for teacher, method in zip(rows.teacher, rows.method, strict=True)]
     wide = rows.pivot_table(index="model", columns="task", values="cell", aggfunc="first", sort=False)
-    return wide.rename(columns=TASKS).rename_axis(columns=None)
+    return wide.rename(columns=TASKS).rename_axis(columns=None, index=None)
+
+
+def held_out_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Measures on held-out text, a row a model, each cell value ± standard error.
+
+    Args:
+        rows: rows of `text_measures(...)`.
+    """
+    shown = {
+        "perplexity": ("perplexity", "{:,.1f}"),
+        "kl": ("KL to the teacher (nats)", "{:.3f}"),
+        "top1_agreement": ("same top token as the teacher", "{:.3f}"),
+        "accuracy": ("top token is the text's", "{:.3f}"),
+    }
+    cells: dict[str, dict[str, str]] = {name: {} for name, _ in shown.values()}
+    for row in rows:
+        name, form = shown[row["metric"]]
+        error = "" if pd.isna(row["stderr"]) else f"\u00a0±\u00a0{form.format(row['stderr'])}"
+        cells[name][METHODS.get(row["model"], row["model"])] = form.format(row["value"]) + error
+    return pd.DataFrame(cells)
 
 
 def our_table_8(facts: Mapping[str, float], pairs: Mapping[str, float], teacher: str) -> pd.DataFrame:

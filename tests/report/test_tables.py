@@ -23,7 +23,7 @@ ROWS = [
 
 def test_our_table_shows_the_asked_protocol_with_errors_chance_and_counts():
     table = tables.our_table_3(ROWS, dict.fromkeys(paper.TASKS, "acc"), "paper")
-    assert table.loc["DSKD", "PIQA"] == "65.0 ± 5.0" and table.loc["chance", "PIQA"] == "50.0"
+    assert table.loc["DSKD", "PIQA"] == "65.0\u00a0±\u00a05.0" and table.loc["chance", "PIQA"] == "50.0"
     assert table.loc["questions", "PIQA"] == "100"
     assert list(table.index) == ["teacher", "KD", "DSKD", "chance", "questions"]
 
@@ -33,9 +33,23 @@ def test_what_did_not_run_says_so():
     assert table.loc["teacher", "SQuAD"] == "not run, needs data_dir" and table.loc["teacher", "MMLU"] == "not run"
 
 
+def test_a_task_without_a_metric_is_left_out():
+    assert list(tables.our_table_3(ROWS, {"piqa": "acc"}, "paper").columns) == ["PIQA"]
+
+
+def test_held_out_measures_are_one_row_a_model():
+    rows = [
+        {"model": model, "metric": metric, "value": 1234.56, "stderr": 2.0}
+        for model in ("teacher", "kd")
+        for metric in ("perplexity", "kl", "top1_agreement", "accuracy")
+    ]
+    table = tables.held_out_table(rows)
+    assert list(table.index) == ["teacher", "KD"] and table.loc["KD", "perplexity"] == "1,234.6\u00a0±\u00a02.0"
+
+
 def test_the_papers_table_has_its_thirty_numbers():
     table = tables.paper_table_3()
-    assert table.shape == (6, 5) and table.loc["Mistral-7B: DSKD, 16 layers", "CSQA"] == "68.44 ± 0.70"
+    assert table.shape == (6, 5) and table.loc["Mistral-7B DSKD", "CSQA"] == "68.44\u00a0±\u00a00.70"
 
 
 def test_differences_are_written_with_their_intervals():
