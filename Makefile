@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TEACHER ?= smollm2-135m
 PROFILE ?= quick
+SEED ?= 0
+SOURCE ?= package
 DATA_DIR ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +16,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: help study adopt book lab test test-all lint clean
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
-	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  DATA_DIR=folder with SQuAD 2.0 and others"
+	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  SEED=$(SEED)"
+	@echo "          SOURCE=$(SOURCE) (package, hub, files)  DATA_DIR=a folder of upstream files, such as SQuAD 2.0"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
@@ -25,7 +28,10 @@ $(READY): pyproject.toml
 
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 	@$(BIN)/python -m dskd_utils.plan --teacher $(TEACHER) --profile $(PROFILE)
-	@$(BIN)/snakemake --cores all --rerun-incomplete --quiet rules --keep-going --config teacher="$(TEACHER)" profile=$(PROFILE)
+	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
+		$(BIN)/snakemake --cores all --rerun-incomplete --nolock --quiet rules --keep-going \
+		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) \
+		|| (test $$? -ne 75 || echo "another 'make study' is at work in this folder: wait for it or stop it" >&2; exit 1)
 	@echo "done: open $(abspath _build/html/index.html)"
 
 adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/studies, to be committed

@@ -6,6 +6,7 @@ name and is renamed when it is whole, so a reader never meets half of one.
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -78,6 +78,17 @@ def _clear_disk_errors(path: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, message) from error
 
 
+def _temporary_name(path: Path) -> Path:
+    """A hidden name beside `path` for this process, after removing what killed processes of this host left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stem = f".{path.name}.{platform.node() or 'host'}-"
+    for left in path.parent.glob(f"{glob.escape(stem)}*.partial"):
+        pid = left.name.removeprefix(stem).split("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.parent / f"{stem}{os.getpid()}-{os.urandom(3).hex()}.partial"
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary file name beside `path`; rename it to `path` on success, remove it on failure.
@@ -86,8 +97,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         OSError: the disk is full; the message names the file and the cure.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.partial"
+    temporary = _temporary_name(path)
     try:
         with _clear_disk_errors(path):
             yield temporary
@@ -106,9 +116,8 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         OSError: the disk is full; the message names the folder and the cure.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    temporary.chmod(0o755)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
     try:
         with _clear_disk_errors(path):
             yield temporary

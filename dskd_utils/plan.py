@@ -16,7 +16,7 @@ import torch
 from dskd_utils.artefacts import project_root, safe_name, write_json
 from dskd_utils.profiles import SCALES, Profile, profile
 from dskd_utils.sources.assets import download_plan
-from dskd_utils.sources.teachers import preset, presets, teacher_cost
+from dskd_utils.sources.teachers import preset, teacher_assets, teacher_cost
 
 logger = logging.getLogger(__name__)
 ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", "tasks")
@@ -82,7 +82,6 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
     fits = [s for s in SCALES if budget.minutes is None or sum(minutes(s).values()) <= budget.minutes]
     scale = fits[0] if fits else SCALES[-1]
     used = budget.scaled(scale)
-    names = [*ASSETS, teacher] if teacher in presets() and settings.get("asset") else list(ASSETS)
     weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
     states = 2 * 2 * cost["hidden"] * (used.training_tokens + used.heldout_tokens)
     return {
@@ -92,7 +91,7 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
         "dtype": "bfloat16" if bf16 else "float32",
         "gflops": speeds,
         "minutes": {stage: round(value, 1) for stage, value in minutes(scale).items()},
-        "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(names)],
+        "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan([*ASSETS, *teacher_assets(teacher)])],
         "disk_gb": round((weights + states) / 1e9 + 0.5, 1),
         "training_tokens": used.training_tokens,
     }

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +45,23 @@ def test_a_failed_folder_leaves_nothing_and_a_new_one_replaces_the_old(tmp_path)
         with atomic_folder(target) as temporary:
             (temporary / text).write_text(text)
     assert [p.name for p in target.iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("kill", ["file", "folder"])
+def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path, kill):
+    writer = "atomic_path" if kill == "file" else "atomic_folder"
+    write = "t.write_text('half')" if kill == "file" else "(t / 'x').write_text('half')"
+    script = (
+        f"import os, signal\nfrom dskd_utils.artefacts import {writer}\n"
+        f"with {writer}({str(tmp_path / 'thing')!r}) as t:\n    {write}\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".thing.")
+    write_json(tmp_path / "other", 1)
+    assert left.exists(), "another artefact's leftovers are not its business"
+    write_json(tmp_path / "thing", 1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "thing"]
 
 
 @pytest.mark.parametrize("writer", [atomic_path, atomic_folder])

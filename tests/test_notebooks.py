@@ -9,6 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dskd_utils.lexicon.relations import Relations
+from dskd_utils.senses.dictionary import SenseDictionary
+
 ROOT = Path(__file__).resolve().parent.parent
 LINKED = ["notebooks", "dskd_utils", "book", "Snakefile"]
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1500)]
@@ -87,6 +90,17 @@ def test_students_load_without_this_package_and_generate_text(study):
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
         assert done.returncode == 0 and int(done.stdout.split()[-1]) > 14, done.stderr
+
+
+def test_no_relation_used_in_training_touches_a_held_out_word(study):
+    home, _ = study
+    folder = home / "runs/smollm2-135m/smoke/relations" / result(home, "01-lexicon")["folder"]
+    split = json.loads((folder / "split.json").read_text())
+    held_out = {word for word, part in split.items() if part != "train"}
+    training, everything = (Relations.load(folder / f"{name}.parquet") for name in ("training", "relations"))
+    assert not held_out & set(training.words) and held_out & set(everything.words)
+    senses = home / "runs/smollm2-135m/smoke/senses" / result(home, "02-senses")["folder"]
+    assert not held_out & set(SenseDictionary.load(senses).words)
 
 
 def test_no_artefact_was_left_half_written(study):

@@ -42,7 +42,8 @@ def collect(teacher: str, profile: str, target: Path) -> list[Path]:
 
 def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without log lines, progress bars and papermill's record of paths and times."""
-    notebook.metadata.pop("papermill", None)
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if cell.cell_type == "code":
