@@ -84,6 +84,7 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
     used = budget.scaled(scale)
     weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
     states = 2 * 2 * cost["hidden"] * (used.training_tokens + used.heldout_tokens)
+    needed = [*ASSETS, *teacher_assets(teacher)]
     return {
         "teacher": teacher,
         "profile": profile_name,
@@ -91,7 +92,7 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
         "dtype": "bfloat16" if bf16 else "float32",
         "gflops": speeds,
         "minutes": {stage: round(value, 1) for stage, value in minutes(scale).items()},
-        "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan([*ASSETS, *teacher_assets(teacher)])],
+        "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
         "disk_gb": round((weights + states) / 1e9 + 0.5, 1),
         "training_tokens": used.training_tokens,
     }

@@ -113,3 +113,10 @@ def test_an_unknown_parameter_is_an_error_in_bare_papermill(study):
     done = run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "kapa", "3", home=home, check=False)
     assert done.returncode != 0
     assert "unknown parameter 'kapa': this notebook has teacher, profile" in done.stderr
+
+
+def test_run_all_without_papermill_works_and_keeps_its_results_apart(tmp_path):
+    notebook = str(ROOT / "notebooks/01-lexicon.ipynb")
+    run("jupyter", "execute", notebook, f"--output={tmp_path / 'out.ipynb'}", home=tmp_path)
+    results = tmp_path / "runs/smollm2-135m/quick/results"
+    assert (results / "run-scratch/01-lexicon.json").is_file() and not (results / "01-lexicon.json").exists()
