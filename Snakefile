@@ -22,13 +22,13 @@ BEFORE = {
     "05-evaluation": ["04-distillation"],
     "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
 }
-BASE = ["sources", "lexicon"]
+BASE = ["sources", "lexicon", "senses", "report"]
 ROOMS = {
-    "01-lexicon": [*BASE, "senses"],
-    "02-senses": [*BASE, "senses", "distill"],
-    "03-sense-maps": [*BASE, "senses", "report"],
-    "04-distillation": [*BASE, "senses", "distill", "report"],
-    "05-evaluation": [*BASE, "senses", "distill", "evaluate", "report"],
+    "01-lexicon": BASE,
+    "02-senses": [*BASE, "distill"],
+    "03-sense-maps": BASE,
+    "04-distillation": [*BASE, "distill"],
+    "05-evaluation": [*BASE, "distill", "evaluate"],
     "07-tables": ["report"],
 }
 NOTEBOOKS = list(BEFORE)
@@ -37,9 +37,9 @@ FOLDER = "runs/{teacher}/{profile}"
 
 def code(wildcards):
     """Sources whose change makes a notebook's results stale."""
-    places = [Path("dskd_utils") / room for room in ROOMS[wildcards.notebook]]
-    files = [path for place in places for path in place.glob("*.py")]
-    return sorted(map(str, [*files, "dskd_utils/stages.py", "dskd_utils/study.py", *Path("dskd_utils").glob("*.yaml")]))
+    package = Path("dskd_utils")
+    rooms = [path for room in ROOMS[wildcards.notebook] for path in (package / room).glob("*.py")]
+    return sorted(map(str, [*rooms, *package.glob("*.py"), *package.glob("*.yaml")]))
 
 
 wildcard_constraints:

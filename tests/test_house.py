@@ -74,6 +74,15 @@ class TestNotebookSources:
         assert {"teacher", "profile", "run", "seed", "source", "data_dir"} <= declared
         assert cell is next(c for c in cells if c.cell_type == "code"), "it must be the first code cell"
 
+    def test_import_only_rooms_that_the_batch_watches_for_changes(self, path):
+        text = (ROOT / "Snakefile").read_text(encoding="utf-8")
+        rules = ast.parse(text[text.index("BASE = [") : text.index("NOTEBOOKS = list")])
+        namespace = {}
+        exec(compile(rules, "Snakefile", "exec"), namespace)
+        cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        rooms = set(re.findall(r"from dskd_utils\.(\w+)", "\n".join(cells))) & set(ROOMS)
+        assert rooms <= set(namespace["ROOMS"][path.stem])
+
     def test_open_the_study_of_their_own_name(self, path):
         source = path.read_text(encoding="utf-8")
         assert f'open_study(\\"{path.stem}\\", globals())' in source
