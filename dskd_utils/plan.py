@@ -6,7 +6,6 @@ count of the floating-point operations of the stages. The faster format is used 
 
 import argparse
 import json
-import logging
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,6 @@ from dskd_utils.profiles import SCALES, Profile, profile
 from dskd_utils.sources.assets import download_plan
 from dskd_utils.sources.teachers import preset, teacher_assets, teacher_cost
 
-logger = logging.getLogger(__name__)
 ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", "tasks")
 # Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
 # and book; both fitted once to a run on two cores, so the forecast is a forecast.

@@ -179,7 +179,7 @@ def _train(student, states, index, objective, schedule, checkpoint: Path) -> pd.
         for step in range(len(rows), steps):
             began = time.perf_counter()
             batch = _blocks_of_step(step, per_epoch, blocks, schedule)
-            hidden, kd, parts, used = _losses(student, states, index, objective, schedule, batch, step, head, softcap)
+            kd, parts, used = _losses(student, states, index, objective, schedule, batch, step, head, softcap)
             total = kd.total + parts.total if parts is not None else kd.total
             if not bool(torch.isfinite(total)):
                 raise FloatingPointError(
@@ -223,7 +223,7 @@ def _losses(student, states, index, objective, schedule, batch, step, head, soft
     hidden = student.hidden(trunk, states.positions[batch].to(device)).flatten(0, 1)
     kd = fused_kd_loss(hidden, teacher, targets, head, objective.alpha, objective.temperature, softcap=softcap)
     if not objective.uses_senses:
-        return hidden, kd, None, 0
+        return kd, None, 0
     generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + step)
     picked, rows = _sampled_rows(index, batch, states.ids.shape[1], objective.share, generator)
     positives = gather_senses(index.positive[picked], index.vectors, objective.kappa)
@@ -233,7 +233,7 @@ def _losses(student, states, index, objective, schedule, batch, step, head, soft
     parts = semantic_parts(
         hidden[rows.to(device)], *arguments, objective.beta_p * scale, objective.beta_n * scale, objective.margin
     )
-    return hidden, kd, parts, len(picked)
+    return kd, parts, len(picked)
 
 
 def _sampled_rows(index: CandidateIndex, batch: Tensor, length: int, share: float, generator) -> tuple[Tensor, Tensor]:

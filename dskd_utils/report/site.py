@@ -1,7 +1,6 @@
 """From executed notebooks to the book's sources; no section of the paper."""
 
 import argparse
-import logging
 import re
 import shutil
 import sys
@@ -12,8 +11,6 @@ import nbformat
 import yaml
 
 from dskd_utils.artefacts import atomic_path, project_root, safe_name
-
-logger = logging.getLogger(__name__)
 
 
 def collect(teacher: str, profile: str, target: Path) -> list[Path]:
