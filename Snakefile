@@ -18,7 +18,7 @@ SOURCE = config.get("source", "package")
 BEFORE = {
     "01-lexicon": [],
     "02-senses": ["01-lexicon"],
-    "03-sense-maps": [],
+    "03-sense-maps": ["02-senses"],
     "04-distillation": ["02-senses"],
     "05-evaluation": ["04-distillation"],
     "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
@@ -26,8 +26,8 @@ BEFORE = {
 BASE = ["sources", "lexicon", "senses", "report"]
 ROOMS = {
     "01-lexicon": BASE,
-    "02-senses": [*BASE, "distill"],
-    "03-sense-maps": BASE,
+    "02-senses": [*BASE, "distill", "evaluate"],
+    "03-sense-maps": [*BASE, "distill"],
     "04-distillation": [*BASE, "distill"],
     "05-evaluation": [*BASE, "distill", "evaluate"],
     "07-tables": ["report"],

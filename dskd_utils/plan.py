@@ -55,7 +55,7 @@ def study_flops(budget: Profile, cost: dict, depth: float, trainable_layers: int
         budget.likelihood_questions * QUESTION_TOKENS["likelihood"] + budget.label_questions * QUESTION_TOKENS["label"]
     )
     return {
-        "teacher pass": tokens * body,
+        "teacher pass": (tokens + budget.extra_tokens) * body,
         "training KD and DSKD": 2 * budget.epochs * tokens * (3 * head + 3 * top),
         "held-out text": budget.heldout_tokens * (body + 3 * students + 4 * head),
         "benchmarks": asked * (body + 2 * students),
@@ -81,7 +81,8 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
     scale = fits[0] if fits else SCALES[-1]
     used = budget.scaled(scale)
     weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
-    states = 2 * 2 * cost["hidden"] * (used.training_tokens + used.heldout_tokens)
+    # Trunk and final state of every training position; the dictionary's sampled rows are final states again.
+    states = 2 * cost["hidden"] * (3 * used.training_tokens + used.extra_tokens)
     needed = [*ASSETS, *teacher_assets(teacher)]
     return {
         "teacher": teacher,

@@ -18,6 +18,7 @@ class Profile:
         purpose: one line.
         wikipedia_tokens: training tokens from Wikipedia.
         task_tokens: training tokens from the benchmarks' training splits.
+        extra_tokens: tokens for the sense dictionary beside the training text.
         heldout_tokens: tokens of each of validation and test text.
         block: positions a block.
         batch_size: blocks a training step.
@@ -26,6 +27,7 @@ class Profile:
         label_questions: questions a benchmark, answer label scored.
         squad_questions: questions of SQuAD 2.0, generated.
         map_states: contextual states a word in the sense maps.
+        sense_contexts: pairs of contexts of each part of the tests of word senses.
         minutes: bound on the predicted time; None for a fixed budget.
         scale: share of the profile's budgets that is used.
     """
@@ -34,6 +36,7 @@ class Profile:
     purpose: str
     wikipedia_tokens: int
     task_tokens: int
+    extra_tokens: int
     heldout_tokens: int
     block: int
     batch_size: int
@@ -42,18 +45,23 @@ class Profile:
     label_questions: int
     squad_questions: int
     map_states: int
+    sense_contexts: int
     minutes: float | None = None
     scale: float = 1.0
 
     @property
     def training_tokens(self) -> int:
-        """Tokens that the teacher pass reads and the students train on."""
+        """Tokens that the students train on."""
         return self.wikipedia_tokens + self.task_tokens
 
     def scaled(self, scale: float) -> "Profile":
         """The same profile with token and question budgets multiplied by `scale`."""
         budgets = [f.name for f in fields(self) if f.name.endswith(("_tokens", "_questions"))]
-        return replace(self, scale=scale, **{name: max(1, round(getattr(self, name) * scale)) for name in budgets})
+        return replace(
+            self,
+            scale=scale,
+            **{name: round(getattr(self, name) * scale) or min(1, getattr(self, name)) for name in budgets},
+        )
 
 
 @cache

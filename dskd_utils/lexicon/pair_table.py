@@ -84,6 +84,14 @@ def gather(streams: Iterable[Iterable[Pair]], keep_multiword: bool) -> tuple:
         "pairs_read": len(a),
         "multiword_or_empty_dropped": int((~known).sum()),
         "self_pairs_dropped": int((known & (a == b)).sum()),
+        "steps": {
+            name: {
+                "read": {source: int(((kind == label) & (bits == 1 << i)).sum()) for i, source in enumerate(sources)},
+                "multiword": int(((kind == label) & ~known).sum()),
+                "self": int(((kind == label) & known & (a == b)).sum()),
+            }
+            for name, label in kinds.items()
+        },
     }
     rows = _rows(a[usable], b[usable], kind[usable], bits[usable])
     return words, rows, sources, facts

@@ -2,7 +2,7 @@
 
 A `Relations` never changes: every step returns a new one. Pairs are unordered and held as integer codes into a
 sorted word list, with one bit a source for each of the two relations, so a contradiction stays visible after it
-has been resolved. `python -m dskd_utils.lexicon.relations WORD` shows what WordNet and Roget say about a word.
+has been resolved. `python -m dskd_utils.lexicon.relations WORD` shows what the sources say about a word.
 """
 
 import sys
@@ -17,12 +17,12 @@ import pandas as pd
 from dskd_utils.artefacts import atomic_path
 from dskd_utils.lexicon import pair_table
 from dskd_utils.lexicon.morphology import Negation
-from dskd_utils.lexicon.pair_table import ANTONYM, BITS, CODES, COLUMNS, DROPPED, FLIP, SYNONYM, Derivation, normalise
+from dskd_utils.lexicon.pair_table import ANTONYM, BITS, CODES, COLUMNS, DROPPED, SYNONYM, Derivation, normalise
 from dskd_utils.lexicon.readers import Pair
 
 LABELS = {DROPPED: "dropped", SYNONYM: "synonym", ANTONYM: "antonym"}
 POLICIES = ("antonym", "synonym", "drop")
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Relations:
@@ -126,7 +126,7 @@ class Relations:
         flips = pair_table.flip_bit(self._sources)
         synonym, antonym = (self._pairs[f"{kind}_bits"].to_numpy() for kind in ("synonym", "antonym"))
         stated, opposed = synonym & ~flips, antonym & ~flips
-        steps = {k: v for k, v in self._facts.items() if k not in ("policy", "keep_multiword")}
+        steps = {k: v for k, v in self._facts.items() if k not in ("policy", "keep_multiword", "steps")}
         return {
             "synonym_pairs": int((labels == SYNONYM).sum()),
             "antonym_pairs": int((labels == ANTONYM).sum()),
@@ -138,6 +138,16 @@ class Relations:
             ),
             **steps,
         }
+
+    @property
+    def steps(self) -> dict[str, dict]:
+        """For each relation the statements read by source, and those dropped as `multiword` or `self`."""
+        return self._facts["steps"]
+
+    def stated(self) -> dict[str, int]:
+        """For each relation the distinct pairs of which a source says so, contradictions counted on both sides."""
+        flips = pair_table.flip_bit(self._sources)
+        return {kind: int(((self._pairs[f"{kind}_bits"] & ~flips) > 0).sum()) for kind in ("synonym", "antonym")}
 
     def with_negation(self, negation: Negation, reading: Literal["add", "replace"] = "add") -> "Relations":
         """The relations with morphological flips (Table 1).
@@ -270,25 +280,7 @@ class Relations:
         return self._pairs.iloc[at] if at < len(self._keys) and self._keys[at] == key else None
 
 
-def main(words: list[str]) -> int:
-    """Print synonyms and antonyms of the words after WordNet and Roget, with sources and derivations."""
-    from dskd_utils.lexicon.readers import read_roget, read_wordnet
-    from dskd_utils.sources.assets import fetch
-
-    if not words:
-        print("usage: python -m dskd_utils.lexicon.relations WORD ...", file=sys.stderr)
-        return 2
-    relations = Relations.from_stream(read_wordnet(fetch("wordnet")), read_roget(fetch("roget")))
-    relations = relations.with_negation(Negation.load(fetch("morphynet")))
-    for word in words:
-        for title, found in (("synonyms", relations.synonyms(word)), ("antonyms", relations.antonyms(word))):
-            print(f"{word}: {len(found)} {title}")
-            for other in sorted(found):
-                derivation = relations.derivation(word, other)
-                how = f"  ({derivation})" if derivation and FLIP in relations.sources(word, other) else ""
-                print(f"  {other:24} {', '.join(relations.sources(word, other))}{how}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from dskd_utils.lexicon.lookup import main
+
+    sys.exit(main())

@@ -135,3 +135,35 @@ def span_lengths(rates: Mapping[str, list[float]]) -> Figure:
     axis.legend(frameon=False)
     figure.tight_layout()
     return figure
+
+
+def waterfall_chart(steps: pd.DataFrame) -> Figure:
+    """Where the pairs went: gains and losses from the sources to what a tokenizer can use, totals in between.
+
+    Args:
+        steps: of `lexicon.waterfall.waterfall`: columns `step`, `change`, `synonym`, `antonym`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 0.36 * len(steps) + 1.2), sharey=True)
+    shade = {"gain": COLOURS[0], "loss": COLOURS[1], "total": COLOURS[6]}
+    place = np.arange(len(steps))
+    is_total = (steps.change == "total").to_numpy()
+    for axis, kind in zip(axes, ("synonym", "antonym"), strict=True):
+        value = steps[kind].to_numpy()
+        after = np.where(is_total, value, np.cumsum(np.where(is_total, 0, value)))
+        start = np.where(is_total, 0, after - value)
+        axis.barh(place, value / 1e3, left=start / 1e3, color=[shade[change] for change in steps.change])
+        right = np.maximum(start, after) / 1e3
+        for y, x, number, total in zip(place, right, value, is_total, strict=True):
+            axis.annotate(f"{number:,}" if total else f"{number:+,}", (x, y), xytext=(4, 0), textcoords="offset points",
+                          va="center", fontsize=8)  # fmt: skip
+        axis.set(title=f"{kind}s", xlabel="pairs (thousands)", xlim=(0, 1.25 * right.max()))
+        axis.grid(axis="y", visible=False)
+    axes[0].set_yticks(place, steps.step)
+    axes[0].invert_yaxis()
+    first, last = steps.loc[steps.step == "merged"].iloc[0], steps.iloc[-1]
+    figure.suptitle(
+        f"Of {first.synonym:,} synonym and {first.antonym:,} antonym pairs, {last.synonym:,} and {last.antonym:,} "
+        "reach the dictionary"
+    )
+    figure.tight_layout()
+    return figure

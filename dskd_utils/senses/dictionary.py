@@ -1,31 +1,37 @@
-"""The sense dictionary: token senses, word senses and who neighbours whom (paper, sections 3.1 to 3.3)."""
+"""The sense dictionary: token senses, word senses and who neighbours whom (paper, sections 3.1 to 3.3).
+
+One safetensors file holds everything, so it is opened by memory map: what is not read stays on disk. The header
+says which teacher, tokenizer, text and parameters it was built with. `python -m dskd_utils.senses.dictionary
+FOLDER` prints the header and the dictionary's row of Table 8.
+"""
 
 import json
-import random
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from dskd_utils.artefacts import atomic_folder, atomic_path
 from dskd_utils.lexicon.relations import Relations
-from dskd_utils.senses.composition import compose_spans
+from dskd_utils.senses.build import known_spans, neighbour_lists, word_senses
 from dskd_utils.sources.teachers import Teacher
 
 FILE = "senses.safetensors"
-MIN_HEAD_LENGTH = 3  # the released code drops heads of one or two letters (NOTES 7)
+FORMAT = "2"  # of the file; 1 kept the words in a second file
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Senses of a batch of `b` token ids as rows of `SenseDictionary.vectors`, in CSR form.
+    """Senses of a batch of `b` token ids as rows of `SenseDictionary.vectors`, in CSR form, int64.
 
-    Positives are the token's own senses and its synonyms' (P), negatives its antonyms' (A), section 4.2.
+    Positives are the token's own senses and its synonyms' (P), negatives its antonyms' (A), section 4.2. The rows of
+    a set are ascending, each once; set `i` is `rows[offsets[i]:offsets[i + 1]]`.
     """
 
     positive_rows: Tensor
@@ -42,11 +48,12 @@ class SenseDictionary:
         vectors: `(r, d)` bf16: the token senses, token after token, then the composed word senses.
         token_offsets: `(v + 1,)` int64 into `vectors`.
         words: the words of the relations that have senses.
-        word_rows: `(w, 2)` int64, first and last + 1 row of each word; a one-token word points at its token.
+        word_rows: `(w, 2)` int64, first and last + 1 row of each word; a one-token word points at its token, so the
+            ranges of two words are the same or have no row in common.
         head_ids: `(h,)` int64, sorted: tokens that are words with relations.
         synonym_words: word numbers of all heads' synonyms, with `synonym_offsets` `(h + 1,)`.
         antonym_words: likewise.
-        header: teacher, tokenizer hash, width and the parameters of the build.
+        header: teacher, tokenizer hash, width, hash of the text, the parameters and the counts of the build.
     """
 
     vectors: Tensor
@@ -80,21 +87,31 @@ class SenseDictionary:
         return self.vectors[start:stop]
 
     def candidates(self, ids: Tensor) -> Candidates:
-        """Candidate sets P and A (section 4.2) of each token id in `ids` `(b,)`, without copying vectors."""
-        where = torch.searchsorted(self.head_ids, ids)
-        own = torch.stack([self.token_offsets[ids], self.token_offsets[ids + 1]], 1)
-        positives, negatives = [], []
-        for token, place, span in zip(ids.tolist(), where.tolist(), own.tolist(), strict=True):
-            known = place < len(self.head_ids) and int(self.head_ids[place]) == token
-            neighbours = self._neighbours(self.synonym_words, self.synonym_offsets, place) if known else ()
-            positives.append(_rows([tuple(span), *neighbours]))
-            opposed = self._neighbours(self.antonym_words, self.antonym_offsets, place) if known else ()
-            negatives.append(_rows(opposed))
-        return Candidates(*_csr(positives), *_csr(negatives))
+        """Candidate sets P and A (section 4.2) of each token id in `ids` `(b,)` int64, without reading a vector.
 
-    def _neighbours(self, words: Tensor, offsets: Tensor, head: int) -> list[tuple[int, int]]:
-        spans = self.word_rows[words[offsets[head] : offsets[head + 1]]]
-        return [tuple(span) for span in spans.tolist()]
+        Raises:
+            ValueError: an id is outside the vocabulary.
+        """
+        ids = ids.to("cpu", torch.int64)
+        vocabulary = len(self.token_offsets) - 1
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+            raise ValueError(
+                f"token ids go from {int(ids.min())} to {int(ids.max())}, but the dictionary's vocabulary has "
+                f"{vocabulary} tokens: drop targets of -100 and use the dictionary's own tokenizer"
+            )
+        entries = torch.arange(len(ids))
+        related = torch.isin(ids, self.head_ids)
+        heads = torch.searchsorted(self.head_ids, ids[related])
+        own = torch.stack([self.token_offsets[ids], self.token_offsets[ids + 1]], 1)
+        near, near_rows = self._neighbours(self.synonym_words, self.synonym_offsets, heads, entries[related])
+        far, far_rows = self._neighbours(self.antonym_words, self.antonym_offsets, heads, entries[related])
+        positive = _row_sets(torch.cat([entries, near]), torch.cat([own, near_rows]), len(ids))
+        return Candidates(*positive, *_row_sets(far, far_rows, len(ids)))
+
+    def _neighbours(self, words: Tensor, offsets: Tensor, heads: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+        """For all neighbours of all heads: the batch entry they belong to `(n,)` and their row ranges `(n, 2)`."""
+        starts, stops = offsets[heads], offsets[heads + 1]
+        return entries.repeat_interleave(stops - starts), self.word_rows[words[_spread(starts, stops)]]
 
     def has_relations(self) -> Tensor:
         """`(v,)` bool: tokens with at least one synonym or antonym."""
@@ -102,8 +119,8 @@ class SenseDictionary:
         flags[self.head_ids] = True
         return flags
 
-    def table8(self) -> dict[str, float]:
-        """This dictionary's row of the paper's Table 8: counts of keys and its size in bytes."""
+    def table8(self) -> dict[str, int]:
+        """This dictionary's row of the paper's Table 8: counts of keys and the vectors' size in bytes."""
         token_rows = int(self.token_offsets[-1])
         multi = int((self.word_rows[:, 0] >= token_rows).sum())
         return {
@@ -113,25 +130,25 @@ class SenseDictionary:
             "word keys of several tokens": multi,
             "heads with relations": len(self.head_ids),
             "senses": len(self.vectors),
-            "bytes": self.vectors.numel() * 2,
+            "bytes": self.vectors.numel() * self.vectors.element_size(),
         }
 
     def save(self, path: Path) -> None:
-        """Write the folder `path`: `senses.safetensors` with a JSON header, and the words."""
+        """Write the folder `path` with `senses.safetensors`, whose header holds `header` as JSON."""
         with atomic_folder(path) as folder:
             self.write(folder)
 
     def write(self, folder: Path) -> None:
-        """Write the dictionary's files into an existing folder."""
+        """Write the dictionary's file into an existing folder."""
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        lines = bytearray("".join(word + "\n" for word in self.words), "utf-8")
+        tensors["words"] = torch.from_numpy(np.frombuffer(lines, dtype=np.uint8))
         with atomic_path(folder / FILE) as temporary:
-            save_file(tensors, temporary, metadata={"header": json.dumps(self.header)})
-        with atomic_path(folder / "words.json") as temporary:
-            temporary.write_text(json.dumps(self.words, ensure_ascii=False), encoding="utf-8")
+            save_file(tensors, temporary, metadata={"format": FORMAT, "header": json.dumps(self.header)})
 
     @classmethod
     def load(cls, path: Path, teacher: Teacher | None = None) -> "SenseDictionary":
-        """Open a dictionary by memory map.
+        """Open a dictionary by memory map; vectors are read from disk where they are used.
 
         Args:
             path: the folder that `save` wrote.
@@ -139,18 +156,44 @@ class SenseDictionary:
 
         Raises:
             FileNotFoundError: no dictionary there.
-            ValueError: the dictionary's tokenizer or width is not the teacher's.
+            ValueError: the file is damaged or cut off, or its tokenizer or width is not the teacher's.
         """
         file = Path(path) / FILE
         if not file.is_file():
             raise FileNotFoundError(f"there is no sense dictionary at {path}: build it with notebook 02-senses")
-        with safe_open(file, "pt") as store:
-            header = json.loads(store.metadata()["header"])
-            if teacher is not None:
-                _check_header(header, teacher, path)
-            tensors = {name: store.get_tensor(name) for name in _TENSORS}
-        words = json.loads((Path(path) / "words.json").read_text(encoding="utf-8"))
-        return cls(**tensors, words=words, header=header)
+        try:
+            with safe_open(file, "pt") as store:
+                metadata = store.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise ValueError(f"its format is {metadata.get('format')}, this version reads {FORMAT}")
+                header = json.loads(metadata["header"])
+                # `get_tensor` maps the file and copies nothing, whatever the size.
+                tensors = {name: store.get_tensor(name) for name in _TENSORS}
+                words = bytes(store.get_tensor("words").numpy()).decode("utf-8").split("\n")[:-1]
+            found = cls(**tensors, words=words, header=header)
+            found._check()
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"the sense dictionary at {path} is damaged, cut off or of another version ({error}): "
+                "delete the folder and build it again with notebook 02-senses"
+            ) from error
+        if teacher is not None:
+            _check_teacher(header, teacher, path)
+        return found
+
+    def _check(self) -> None:
+        """Raise a ValueError unless offsets and ranges fit together; looks at no vector."""
+        rows, words, heads = len(self.vectors), len(self.words), len(self.head_ids)
+        fits = (
+            _is_csr(self.token_offsets, len(self.token_offsets) - 1, rows)
+            and _is_csr(self.synonym_offsets, heads, len(self.synonym_words))
+            and _is_csr(self.antonym_offsets, heads, len(self.antonym_words))
+            and self.word_rows.shape == (words, 2)
+            and _is_below(self.word_rows, rows + 1)
+            and _is_below(torch.cat([self.synonym_words, self.antonym_words]), words)
+        )
+        if not fits:
+            raise ValueError("its offsets do not fit its vectors and words")
 
 
 _TENSORS = (
@@ -159,7 +202,7 @@ _TENSORS = (
 )  # fmt: skip
 
 
-def _check_header(header: dict, teacher: Teacher, path: Path) -> None:
+def _check_teacher(header: dict, teacher: Teacher, path: Path) -> None:
     for name in ("tokenizer_hash", "hidden_size"):
         if header.get(name) != getattr(teacher, name):
             raise ValueError(
@@ -168,23 +211,36 @@ def _check_header(header: dict, teacher: Teacher, path: Path) -> None:
             )
 
 
-def _rows(spans: Iterable[tuple[int, int]]) -> Tensor:
-    """Rows of several spans, each row once."""
-    parts = [torch.arange(start, stop) for start, stop in spans if stop > start]
-    return torch.cat(parts).unique() if parts else torch.empty(0, dtype=torch.int64)
+def _is_csr(offsets: Tensor, groups: int, most: int) -> bool:
+    """Whether these are the offsets of so many groups of at most so many values."""
+    ends = len(offsets) == groups + 1 >= 1 and int(offsets[0]) == 0 and int(offsets[-1]) <= most
+    return ends and bool((offsets.diff() >= 0).all())
 
 
-def _csr(groups: list[Tensor]) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([0, *map(len, groups)], dtype=torch.int64)
-    rows = torch.cat(groups) if groups else torch.empty(0, dtype=torch.int64)
-    return rows, lengths.cumsum(0)
+def _is_below(numbers: Tensor, end: int) -> bool:
+    return not numbers.numel() or 0 <= int(numbers.min()) <= int(numbers.max()) < end
 
 
-def word_spans(words: Iterable[str], tokenizer) -> dict[str, tuple[int, ...]]:
-    """Token ids of each word with a leading space, as it stands inside a sentence (section 3.3; NOTES 7)."""
-    words = list(words)
-    encoded = tokenizer([" " + word for word in words], add_special_tokens=False)["input_ids"] if words else []
-    return dict(zip(words, map(tuple, encoded), strict=True))
+def _spread(starts: Tensor, stops: Tensor) -> Tensor:
+    """All integers of the ranges `starts[i]` up to `stops[i]`, range after range."""
+    lengths = stops - starts
+    shift = starts - (lengths.cumsum(0) - lengths)
+    return torch.arange(int(lengths.sum())) + shift.repeat_interleave(lengths)
+
+
+def _row_sets(entries: Tensor, ranges: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Row ranges `(n, 2)` of `entries` `(n,)` as one CSR set for each of the `count` entries."""
+    filled = ranges[:, 1] > ranges[:, 0]
+    entries, ranges = entries[filled], ranges[filled]
+    most = int(ranges.max()) if len(ranges) else 0
+    order = torch.argsort(entries * (most + 1) + ranges[:, 0])
+    entries, ranges = entries[order], ranges[order]
+    # Ranges are the same or disjoint, so a row comes twice only where its whole range does.
+    new = torch.ones(len(entries), dtype=torch.bool)
+    new[1:] = (entries[1:] != entries[:-1]) | (ranges[1:, 0] != ranges[:-1, 0])
+    entries, ranges = entries[new], ranges[new]
+    sizes = torch.zeros(count, dtype=torch.int64).index_add_(0, entries, ranges[:, 1] - ranges[:, 0])
+    return _spread(*ranges.T), torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
 
 
 def build_dictionary(
@@ -201,62 +257,40 @@ def build_dictionary(
     """Token senses, composed word senses and the neighbours of every head (sections 3.2 and 3.3).
 
     Args:
-        centroids: `(r, d)` token senses, token after token.
-        token_offsets: `(v + 1,)` int64.
+        centroids: `(r, d)` token senses, token after token, on the CPU.
+        token_offsets: `(v + 1,)` int64; tokens may differ in their number of senses.
         relations: synonyms and antonyms, held-out words removed already.
         tokenizer: the teacher's.
         max_span: most tokens a word may have, the paper's m.
         neighbours: most synonyms and most antonyms a head keeps (drawn with `seed`); None keeps all (NOTES 9).
-        header: what the file's header records.
+        header: what the file's header records beside these parameters and the counts.
 
     Raises:
         ValueError: `max_span` is below 1.
     """
     if max_span < 1:
         raise ValueError(f"max_span must be at least 1: got {max_span}")
-    counts = token_offsets.diff()
-    spans = {
-        word: span
-        for word, span in word_spans(sorted(relations.words), tokenizer).items()
-        if 1 <= len(span) <= max_span and all(int(counts[token]) for token in span)
-    }
-    composed, rows = _compose_words(centroids, token_offsets, spans)
-    words = sorted(spans)
-    number = {word: i for i, word in enumerate(words)}
-    heads = {span[0]: word for word, span in spans.items() if len(span) == 1 and len(word) >= MIN_HEAD_LENGTH}
-    draw = random.Random(seed)
-    kept, synonym_lists, antonym_lists = [], [], []
-    for token in sorted(heads):
-        synonyms = sorted(number[w] for w in relations.synonyms(heads[token]) if w in number)
-        antonyms = sorted(number[w] for w in relations.antonyms(heads[token]) if w in number)
-        if neighbours is not None:
-            synonyms = sorted(draw.sample(synonyms, min(neighbours, len(synonyms))))
-            antonyms = sorted(draw.sample(antonyms, min(neighbours, len(antonyms))))
-        if synonyms or antonyms:
-            kept.append(token)
-            synonym_lists.append(torch.tensor(synonyms, dtype=torch.int64))
-            antonym_lists.append(torch.tensor(antonyms, dtype=torch.int64))
-    return SenseDictionary(
-        torch.cat([centroids.to(torch.bfloat16), composed.to(torch.bfloat16)]),
-        token_offsets,
-        words,
-        torch.tensor([rows[word] for word in words], dtype=torch.int64).view(-1, 2),
-        torch.tensor(kept, dtype=torch.int64),
-        *_csr(synonym_lists),
-        *_csr(antonym_lists),
-        header=dict(header or {}),
-    )
+    spans = known_spans(relations.words, tokenizer, token_offsets, max_span)
+    vectors, rows = word_senses(centroids, token_offsets, spans)
+    lists = neighbour_lists(relations, spans, neighbours=neighbours, seed=seed)
+    built = SenseDictionary(vectors, token_offsets, list(spans), rows, *lists)
+    parameters = {"max_span": max_span, "neighbours": neighbours, "seed": seed}
+    return replace(built, header=parameters | dict(header or {}) | {"counts": built.table8()})
 
 
-def _compose_words(centroids: Tensor, token_offsets: Tensor, spans: dict[str, tuple[int, ...]]):
-    """Composed senses `(c, d)` of the words of several tokens, and the rows `(start, stop)` of every word."""
-    rows = {w: (int(token_offsets[s[0]]), int(token_offsets[s[0] + 1])) for w, s in spans.items() if len(s) == 1}
-    parts, base = [], len(centroids)
-    for length in sorted({len(span) for span in spans.values()} - {1}):
-        words = [word for word, span in spans.items() if len(span) == length]
-        composed, offsets = compose_spans(centroids, token_offsets, torch.tensor([spans[word] for word in words]))
-        bounds = (offsets + base).tolist()
-        rows |= {word: (bounds[i], bounds[i + 1]) for i, word in enumerate(words)}
-        base += len(composed)
-        parts.append(composed)
-    return torch.cat(parts) if parts else centroids.new_empty(0, centroids.shape[1]), rows
+def main(arguments: list[str]) -> int:
+    """Print the header and the Table 8 row of the dictionary in a folder; returns the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m dskd_utils.senses.dictionary FOLDER", file=sys.stderr)
+        return 2
+    try:
+        dictionary = SenseDictionary.load(Path(arguments[0]))
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps({**dictionary.header, "counts": dictionary.table8()}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,15 +1,11 @@
 """One teacher pass over packed text, kept on disk (paper, section 3.1).
 
 The store holds, for every position, the state that the student's trainable layers read (the output of the
-frozen trunk) and the state that the head reads (after the final norm, NOTES 2), both in bf16. Blocks are
-appended in order, so an interrupted pass goes on after its last whole block with the same bytes.
+frozen trunk) and the state that the head reads (after the final norm, NOTES 2), both in bf16. A pass that is
+interrupted goes on where it was, and several processes may share it; the bytes are the same.
 """
 
-import errno
-import json
-import logging
-import os
-import shutil
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +13,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from dskd_utils.artefacts import check_manifest, read_json, replace_folder, write_json, write_manifest
+from dskd_utils.artefacts import MANIFEST, atomic_path, check_manifest
+from dskd_utils.senses.teacher_pass import Batches, Journal, RowFile, finish_pass, open_pass, processes, run_batches
 from dskd_utils.sources.corpora import Packed
 from dskd_utils.sources.teachers import Teacher
-
-logger = logging.getLogger(__name__)
-KEYS = ("next", "predicted", "input")
 
 
 @dataclass(frozen=True)
@@ -53,11 +46,13 @@ def collect_states(
     *,
     split_layers: Sequence[int],
     batch_size: int = 4,
+    checkpoint_seconds: float = 10.0,
     parameters: dict | None = None,
 ) -> TeacherStates:
     """Run the teacher once over a packed text and keep its states in `folder` (section 3.1).
 
-    A finished folder is only opened; an interrupted one is continued.
+    A finished folder is only opened; an interrupted one is continued. Under `torchrun` every process calls it with
+    a teacher of its own and does its share of the batches.
 
     Args:
         teacher: the model and its tokenizer.
@@ -65,63 +60,76 @@ def collect_states(
         folder: where the store lives.
         split_layers: numbers of frozen layers whose output is kept.
         batch_size: blocks a forward pass.
+        checkpoint_seconds: most work that a kill costs.
         parameters: what the manifest records beside the teacher, the text and the layers.
 
     Raises:
-        ValueError: a state is not finite, or a finished store belongs to another teacher or text.
+        ValueError: the text is empty, a state is not finite, or a finished store belongs to another teacher or text.
         OSError: the disk is full.
     """
-    parameters = dict(parameters or {}) | {
-        "teacher": teacher.name,
-        "tokenizer_hash": teacher.tokenizer_hash,
-        "hidden_size": teacher.hidden_size,
-        "text": packed.digest,
-        "split_layers": sorted(split_layers),
-    }
-    if (folder / "manifest.json").is_file():
+    if not len(packed.ids):
+        raise ValueError("the corpus is empty, not one block to read: give a text of at least two tokens")
+    parameters = dict(parameters or {}) | teacher_parameters(teacher)
+    parameters |= {"text": packed.digest, "split_layers": sorted(split_layers)}
+    if (folder / MANIFEST).is_file():
         return load_states(folder, **parameters)
     started = time.monotonic()
-    partial = _partial_folder(folder, parameters)
-    _write_blocks(teacher, packed, partial, sorted(split_layers), batch_size)
-    torch.save({"ids": packed.ids, "positions": packed.positions, "targets": packed.targets}, partial / "text.pt")
-    write_manifest(partial, "states", parameters, started, tokens=packed.tokens, blocks=len(packed.ids))
-    replace_folder(partial, folder)
+    partial = open_pass(folder, parameters | {"batch_size": batch_size})
+    if not (partial / MANIFEST).is_file():
+        _write_blocks(teacher, packed, partial, sorted(split_layers), batch_size, checkpoint_seconds)
+        if processes()[0] == 0:
+            text = {"ids": packed.ids, "positions": packed.positions, "targets": packed.targets}
+            with atomic_path(partial / "text.pt") as temporary, open(temporary, "wb") as stream:
+                torch.save(text, stream)  # to a stream: given a path, it puts the file's name among the bytes
+    finish_pass(partial, folder, "states", parameters, started, tokens=packed.tokens, blocks=len(packed.ids))
     return load_states(folder)
 
 
-def _partial_folder(folder: Path, parameters: dict) -> Path:
-    """The folder of an unfinished pass with the same parameters, or a fresh one."""
-    partial = folder.parent / f".{folder.name}.partial"
-    plan = partial / "plan.json"
-    same = plan.is_file() and read_json(plan) == json.loads(json.dumps(parameters))
-    if partial.exists() and not same:
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    write_json(plan, parameters)
-    return partial
+def teacher_parameters(teacher: Teacher) -> dict:
+    """What a manifest records of the teacher, for a loader to compare."""
+    names = ("tokenizer_hash", "hidden_size", "fingerprint")
+    return {"teacher": teacher.name} | {name: getattr(teacher, name) for name in names}
 
 
-def _write_blocks(teacher: Teacher, packed: Packed, partial: Path, layers: list[int], batch_size: int) -> None:
-    """Append the blocks that the files do not hold yet, batch by batch."""
-    names = [f"trunk-{layer}.bf16" for layer in layers] + ["final.bf16"]
+def _write_blocks(
+    teacher: Teacher, packed: Packed, partial: Path, layers: list[int], batch_size: int, every: float
+) -> None:
+    """Write the states of the blocks that the files do not hold yet, batch by batch."""
     block_bytes = packed.ids.shape[1] * teacher.hidden_size * 2
-    for name in names:
-        (partial / name).touch()
-    done = min((partial / name).stat().st_size for name in names) // block_bytes // batch_size * batch_size
-    for name in names:
-        os.truncate(partial / name, done * block_bytes)
-    if done:
-        logger.info("resuming the teacher pass after %d of %d blocks", done, len(packed.ids))
-    with torch.inference_mode(), tqdm(total=packed.ids.numel(), initial=done * packed.ids.shape[1], unit="tok",
-                                      desc="teacher pass", unit_scale=True) as bar:  # fmt: skip
-        for start in range(done, len(packed.ids), batch_size):
-            ids, positions = packed.ids[start : start + batch_size], packed.positions[start : start + batch_size]
-            states = teacher_states(teacher, ids, positions, layers)
-            for name, state in zip(names, states, strict=True):
-                if not bool(torch.isfinite(state).all()):
-                    raise ValueError(f"the teacher's states are not finite in block {start}: try dtype float32")
-                _append(partial / name, state)
-            bar.update(ids.numel())
+    names = [f"trunk-{layer}.bf16" for layer in layers] + ["final.bf16"]
+    batches = Batches((torch.arange(len(packed.ids)),), batch_size)
+    journal = Journal(partial)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(RowFile(partial / name, len(packed.ids) * block_bytes)) for name in names]
+
+        def work(number: int) -> None:
+            _, blocks = batches[number]
+            states = teacher_states(teacher, packed.ids[blocks], packed.positions[blocks], layers)
+            for file, state in zip(files, states, strict=True):
+                file.write(kept_states(state, packed.digest, blocks), int(blocks[0]) * block_bytes)
+
+        def commit(numbers: list[int]) -> None:
+            for file in files:
+                file.sync()
+            journal.add(numbers)
+
+        run_batches(len(batches), journal.done, work, commit, every)
+
+
+def kept_states(state: Tensor, text: str, blocks: Tensor) -> Tensor:
+    """States `(b, T, d)` of the blocks of a text as they are kept: bf16, contiguous, in main memory.
+
+    Raises:
+        ValueError: a state is not finite.
+    """
+    state = state.to("cpu", torch.bfloat16).contiguous()
+    if not bool((finite := torch.isfinite(state)).all()):
+        block = int(blocks[int((~finite).flatten(1).any(1).nonzero()[0])])
+        raise ValueError(
+            f"the teacher's states are not finite in block {block} of text {text}: load the teacher in float32, "
+            "and if it is, fetch its weights again"
+        )
+    return state
 
 
 def teacher_states(teacher: Teacher, ids: Tensor, positions: Tensor, layers: Sequence[int]) -> list[Tensor]:
@@ -148,19 +156,6 @@ def teacher_states(teacher: Teacher, ids: Tensor, positions: Tensor, layers: Seq
     return [kept[layer] for layer in layers] + [final]
 
 
-def _append(path: Path, state: Tensor) -> None:
-    """Append a state's bf16 bytes; plain writes, since a memory map on a full disk would kill the process."""
-    values = state.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy()
-    try:
-        with open(path, "ab") as stream:
-            stream.write(values.tobytes())
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        message = f"the disk is full while writing {path}: free some space and run again, the pass goes on from there"
-        raise OSError(errno.ENOSPC, message) from error
-
-
 def load_states(folder: Path, **expected) -> TeacherStates:
     """Open a finished store by memory map, after comparing the manifest with what the call expects.
 
@@ -169,7 +164,7 @@ def load_states(folder: Path, **expected) -> TeacherStates:
         ValueError: the store belongs to another teacher, tokenizer or text.
     """
     manifest = check_manifest(folder, **expected)
-    text = torch.load(folder / "text.pt", weights_only=True)
+    text = torch.load(folder / "text.pt", weights_only=True, mmap=True)
     shape = (*text["ids"].shape, manifest["parameters"]["hidden_size"])
     count = shape[0] * shape[1] * shape[2]
 
@@ -183,46 +178,9 @@ def load_states(folder: Path, **expected) -> TeacherStates:
 def predicted_tokens(states: TeacherStates, head: Tensor, *, chunk_size: int = 512) -> Tensor:
     """The teacher's own most probable next token at every position, `(B, T)` int64 (NOTES 1)."""
     rows = states.final.flatten(0, 1)
-    picks = [(chunk.to(head.dtype) @ head.T).argmax(-1) for chunk in rows.split(chunk_size)]
-    return torch.cat(picks).view_as(states.ids)
+    return torch.cat([predict(chunk, head) for chunk in rows.split(chunk_size)]).view_as(states.ids)
 
 
-def rows_by_token(
-    states: TeacherStates,
-    vocab_size: int,
-    *,
-    key: str = "next",
-    cap: int = 2000,
-    seed: int = 0,
-    predicted: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Positions filed by token: at most `cap` occurrences a token, drawn uniformly (section 3.1; NOTES 1, 3).
-
-    Args:
-        states: the store.
-        vocab_size: number of tokens `v`.
-        key: `"next"` files a state under x_{t+1}, `"input"` under x_t, `"predicted"` under the teacher's argmax.
-        cap: most occurrences a token.
-        seed: of the draw.
-        predicted: `(B, T)` int64, needed for `"predicted"`.
-
-    Returns:
-        flat positions `(n,)` int64, grouped by token, and group boundaries `(v + 1,)` int64.
-
-    Raises:
-        ValueError: an unknown key, or `"predicted"` without its tokens.
-    """
-    if key not in KEYS:
-        raise ValueError(f"key {key!r} is not one of {', '.join(KEYS)}")
-    if key == "predicted" and predicted is None:
-        raise ValueError("key 'predicted' needs the teacher's predictions: pass predicted=predicted_tokens(...)")
-    keys = {"next": states.targets, "input": states.ids, "predicted": predicted}[key].flatten()
-    valid = (states.targets.flatten() != -100).nonzero().flatten()
-    shuffled = valid[torch.randperm(len(valid), generator=torch.Generator().manual_seed(seed))]
-    order = shuffled[torch.argsort(keys[shuffled], stable=True)]
-    tokens = keys[order]
-    counts = torch.bincount(tokens, minlength=vocab_size)
-    starts = counts.cumsum(0) - counts
-    kept = order[torch.arange(len(order)) - starts[tokens] < cap]
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.clamp(max=cap).cumsum(0)])
-    return kept, offsets
+def predict(rows: Tensor, head: Tensor) -> Tensor:
+    """The most probable token `(n,)` int64, on the CPU, after stored states `(n, d)`, given the head `(v, d)`."""
+    return (rows.to(head) @ head.T).argmax(-1).cpu()

@@ -48,13 +48,15 @@ _MIN_CHARACTERS = 8_000_000  # read at least so much of a dump, so that small bu
 class StudyText:
     """What a study trains on and is judged on.
 
-    `facts` holds documents and tokens by part and source, what leak removal took away and why, and what could not be
-    compared; `documents` the documents behind each part (those that were packed).
+    `extra` is more text for the sense dictionary: documents like those of `train`, none of them in it. `facts` holds
+    documents and tokens by part and source, what leak removal took away and why, and what could not be compared;
+    `documents` the documents behind each part (those that were packed).
     """
 
     train: Packed
     validation: Packed
     test: Packed
+    extra: Packed | None
     facts: dict[str, Any]
     documents: dict[str, list[Document]]
 
@@ -65,6 +67,7 @@ def study_text(
     budget_wiki: int,
     budget_tasks: int,
     budget_heldout: int,
+    budget_extra: int = 0,
     seed: int = 0,
     block: int = 512,
     source: str = "package",
@@ -84,6 +87,8 @@ def study_text(
         budget_wiki: training tokens from Wikipedia.
         budget_tasks: training tokens from the tasks' train splits.
         budget_heldout: tokens of validation, and of test.
+        budget_extra: tokens for the sense dictionary beside the training text: Wikipedia's, and where these run out
+            the tasks'; none gives no extra text.
         seed: split, sample of the tasks, order.
         block: tokens a row.
         source, data_dir: as in `tasks.load_task`.
@@ -94,7 +99,7 @@ def study_text(
         ValueError: no text is left for a part.
         FileNotFoundError: a file of the sources is missing.
     """
-    need = _CHARACTERS_A_TOKEN * (budget_wiki + round(2 * budget_heldout / HELD_OUT))
+    need = _CHARACTERS_A_TOKEN * (budget_wiki + budget_extra + round(2 * budget_heldout / HELD_OUT))
     articles = [
         *_until(wikipedia_dump(dump or fetch("wikipedia-dump")), max(need, _MIN_CHARACTERS)),
         *wikipedia_leads(leads or fetch("wikipedia-leads")),
@@ -102,7 +107,7 @@ def study_text(
     parts = split_articles(articles, seed=seed, held_out=HELD_OUT)
     questions, missing = evaluation_questions(tasks, source=source, data_dir=data_dir)
     evaluation = [*parts["validation"], *parts["test"], *evaluation_documents(questions)]
-    asked = task_documents(tasks, seed=seed, source=source, data_dir=data_dir) if budget_tasks else []
+    asked = task_documents(tasks, seed=seed, source=source, data_dir=data_dir) if budget_tasks or budget_extra else []
     kept, removed = remove_leaks([*parts["train"], *asked], evaluation)
     titles = {normalise_title(document.title) for document in evaluation}
     by_reason = Counter("title" if normalise_title(document.title) in titles else "words" for document in removed)
@@ -113,14 +118,24 @@ def study_text(
         "removed_by_source": dict(Counter(document.source for document in removed)),
         "not_compared": missing,
     }
-    packed, documents = {}, {}
-    for part in PARTS:
-        found = kept if part == "train" else parts[part]
-        budget = budget_wiki if part == "train" else budget_heldout
+    packed: dict[str, Packed | None] = {}
+    documents: dict[str, list[Document]] = {}
+    for part in [*PARTS, "extra"]:
+        budget = {"train": budget_wiki, "extra": budget_extra}.get(part, budget_heldout)
+        if not budget:
+            packed[part], documents[part] = None, []
+            continue
+        found = kept if part in ("train", "extra") else parts[part]
+        if part == "extra":
+            seen = set(map(id, documents["train"]))
+            found = [document for document in found if id(document) not in seen]
         chosen = _wikipedia_pieces(found, tokenizer, block, budget, seed)
+        others = [document for document in found if not document.source.startswith("wikipedia")]
         if part == "train":
-            others = [document for document in found if not document.source.startswith("wikipedia")]
             chosen["tasks"] = cut_pieces(others, tokenizer, block, budget_tasks, seed)
+        elif part == "extra":
+            missing_tokens = budget - sum(len(piece) for pieces, _ in chosen.values() for piece in pieces)
+            chosen["tasks"] = cut_pieces(others, tokenizer, block, missing_tokens, seed)
         documents[part] = [document for _, used in chosen.values() for document in used]
         pieces = [piece for some, _ in chosen.values() for piece in some]
         random.Random(seed).shuffle(pieces)

@@ -101,7 +101,7 @@ def load_teacher(name: str, *, dtype: str = "float32", device: str = "cpu") -> T
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is unknown: choose one of {', '.join(DTYPES)}")
     location, options, _ = _locate_decoder(name)
-    tokenizer = _read(name, AutoTokenizer.from_pretrained, location, **options)
+    tokenizer = read_from(name, AutoTokenizer.from_pretrained, location, **options)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = _read_model(name, location, dtype=getattr(torch, dtype), attn_implementation="sdpa", **options)
@@ -154,15 +154,19 @@ def teacher_assets(name: str) -> tuple[str, ...]:
 
 
 def _locate_decoder(name: str) -> tuple[str, dict[str, Any], PretrainedConfig]:
-    location, options = _locate(name)
-    return location, options, _check_decoder(name, _read(name, AutoConfig.from_pretrained, location, **options))
+    location, options = locate(name)
+    return (
+        location,
+        options,
+        _check_decoder(name, read_from(name, AutoConfig.from_pretrained, location, **options)),
+    )
 
 
 def _plain_folder_of(asset: str) -> Path:
     return cache_dir() / "teachers" / f"{asset}-{find_asset(asset).sha256[:8]}"
 
 
-def _locate(name: str) -> tuple[str, dict[str, Any]]:
+def locate(name: str) -> tuple[str, dict[str, Any]]:
     """Folder or hub id to give to `from_pretrained`, with the options that it needs."""
     fields = presets().get(name)
     if fields and "asset" in fields:
@@ -233,8 +237,8 @@ def _dequantised(folder: Path, name: str, source: Callable[[], Path]) -> Path:
         started = time.monotonic()
         log.info("de-quantising %s, once", file)
         where = {"gguf_file": file.name}
-        config = _check_decoder(name, _read(name, AutoConfig.from_pretrained, str(file.parent), **where))
-        tokenizer = _read(name, AutoTokenizer.from_pretrained, str(file.parent), **where)
+        config = _check_decoder(name, read_from(name, AutoConfig.from_pretrained, str(file.parent), **where))
+        tokenizer = read_from(name, AutoTokenizer.from_pretrained, str(file.parent), **where)
         model = _read_model(
             name,
             str(file.parent),
@@ -273,7 +277,7 @@ def _check_decoder(name: str, config: PretrainedConfig) -> PretrainedConfig:
     return config
 
 
-def _read(name: str, reader: Callable[..., Any], location: str, **options: Any) -> Any:
+def read_from(name: str, reader: Callable[..., Any], location: str, **options: Any) -> Any:
     """Call a `from_pretrained`; whatever it finds wrong becomes one sentence."""
     try:
         return reader(location, **options)
@@ -288,7 +292,7 @@ def _read(name: str, reader: Callable[..., Any], location: str, **options: Any) 
 
 def _read_model(name: str, location: str, **options: Any) -> Any:
     """Read a causal LM whole: weights that the files lack would be set at random, with no more than a warning."""
-    model, info = _read(name, AutoModelForCausalLM.from_pretrained, location, output_loading_info=True, **options)
+    model, info = read_from(name, AutoModelForCausalLM.from_pretrained, location, output_loading_info=True, **options)
     if missing := sorted(info["missing_keys"]):
         raise ValueError(
             f"teacher {name!r} lacks {len(missing)} of its weights, {missing[0]} among them: "

@@ -14,8 +14,9 @@ from dskd_utils.distill.students import make_student
 from dskd_utils.distill.training import Objective, Schedule, distill, training_log
 from dskd_utils.lexicon.relations import Relations
 from dskd_utils.senses.dictionary import build_dictionary
-from dskd_utils.senses.hidden_states import collect_states, rows_by_token
+from dskd_utils.senses.hidden_states import collect_states
 from dskd_utils.senses.kmeans import batched_kmeans
+from dskd_utils.senses.sample import plan_sample
 
 RELATIONS = Relations.from_pairs(
     [("happy", "glad"), ("happy", "merry"), ("sad", "gloomy"), ("cold", "chilly"), ("light", "bright")],
@@ -31,9 +32,9 @@ def store(llama, tiny_text, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dictionary(llama, store):
-    rows, offsets = rows_by_token(store, llama.vocab_size)
-    clusters = batched_kmeans(store.final.flatten(0, 1)[rows], offsets, 4)
+def dictionary(llama, store, tiny_text):
+    plan = plan_sample([tiny_text], llama.vocab_size)
+    clusters = batched_kmeans(store.final.flatten(0, 1)[plan.position], plan.offsets, 4)
     return build_dictionary(clusters.centroids, clusters.offsets, RELATIONS, llama.tokenizer)
 
 

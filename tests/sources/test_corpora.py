@@ -18,3 +18,23 @@ def test_the_study_text_shares_nothing_with_what_judges_it(word_tokenizer):
     sources = {document.source for document in text.documents["train"]}
     assert sources == {"wikipedia-dump", "wikipedia-leads", "arc_challenge", "commonsense_qa", "piqa"}
     assert text.train.documents == len(text.documents["train"])
+
+
+@pytest.mark.network
+def test_extra_text_has_its_budget_and_no_document_of_the_training_text(word_tokenizer):
+    budgets = {"budget_wiki": 60_000, "budget_tasks": 20_000, "budget_heldout": 5_000}
+    plain, more = study_text(word_tokenizer(), **budgets), study_text(word_tokenizer(), **budgets, budget_extra=40_000)
+    assert plain.extra is None and more.extra.tokens == 40_000
+    assert more.train.digest == plain.train.digest  # a larger dictionary changes nothing else
+    titles = {name: {(d.source, d.title) for d in more.documents[name]} for name in more.documents}
+    assert not titles["extra"] & (titles["train"] | titles["validation"] | titles["test"])
+    questions, _ = evaluation_questions()
+    evaluation = [*more.documents["validation"], *more.documents["test"], *evaluation_documents(questions)]
+    assert leak_report(more.documents["extra"], evaluation) == {"titles": 0, "ngrams": 0}
+
+
+@pytest.mark.network
+def test_tasks_fill_in_where_wikipedia_runs_out(word_tokenizer):
+    text = study_text(word_tokenizer(), budget_wiki=5_000, budget_tasks=0, budget_heldout=5_000, budget_extra=3_000_000)
+    tokens = {name: part["tokens"] for name, part in text.facts["extra"].items()}
+    assert all(tokens.values()) and sum(tokens.values()) == text.extra.tokens

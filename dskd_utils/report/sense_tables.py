@@ -1,0 +1,78 @@
+"""Tables of the senses' page: text, dictionary, keys, senses a word, tests of senses (paper, sections 3.1 and 3.3)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dskd_utils.report.lexicon_tables import interval
+from dskd_utils.report.paper import RELATED_TOKENS
+
+PARTS = {"train": "training", "extra": "extra", "validation": "validation", "test": "test"}
+TASKS = {"wic": "WiC", "mcl-wic": "MCL-WiC", "all-words": "tagged text"}
+
+
+def text_table(facts: Mapping[str, Any]) -> pd.DataFrame:
+    """Documents and tokens of each part of the study's text, a row a source and one for all."""
+    columns = {
+        (name, kind): {source: counts[kind] for source, counts in facts[part].items()}
+        for part, name in PARTS.items()
+        if part in facts
+        for kind in ("documents", "tokens")
+    }
+    table = pd.DataFrame(columns).fillna(0).astype(int)
+    table.loc["all"] = table.sum()
+    return table.map("{:,}".format)
+
+
+def shares(facts: Mapping[str, float]) -> pd.Series:
+    """What part of vocabulary and positions the dictionary speaks of, and how often it judges its own states."""
+    return pd.Series(
+        {
+            "tokens with senses, of the vocabulary": facts["token keys"] / facts["vocabulary"],
+            "tokens with k states or fewer, of those with senses": facts["raw-state keys"] / facts["token keys"],
+            "positions whose next token has relations": facts["positions with relations"] / facts["training positions"],
+            "the same in the paper (section 4.2, approximately)": RELATED_TOKENS / 100,
+            "positions whose own state is in the dictionary's sample": facts["own states"],
+            "positions whose own state is their nearest sense": facts["self-hits"],
+        },
+        name="share",
+    )
+
+
+def key_table(facts: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """The dictionaries of the three keys beside each other, a row a key."""
+    rows = {
+        name: {
+            "token keys": f"{found['token keys']:,}",
+            "senses": f"{found['senses']:,}",
+            "tokens with k states or fewer": f"{found['raw-state keys'] / found['token keys']:.1%}",
+            "tokens at the cap": found["tokens at the cap"],
+            "squared distance": f"{found['inertia']:,.0f}",
+        }
+        for name, found in facts.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("key")
+
+
+def held_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tests of senses for reading: a row a task, key and method, accuracy in percent with its interval.
+
+    Args:
+        rows: of `evaluate.word_senses.sense_table` for one or more keys.
+    """
+    rows = rows[rows.metric == "accuracy"].drop_duplicates(["task", "method", "key"])
+    shown = pd.DataFrame(
+        {
+            "test": rows.task.map(lambda task: TASKS.get(task, task)),
+            "method": rows.method,
+            "key": rows.key.where(rows.key != "any", "-"),
+            "accuracy, 95% interval": [
+                interval(100 * v, 100 * low, 100 * high, 1)
+                for v, low, high in zip(rows.value, rows.low, rows.high, strict=True)
+            ],
+            "items": rows.n,
+            "with senses": rows.covered,
+        }
+    )
+    return shown.sort_values(["test", "method"], kind="stable").style.hide()

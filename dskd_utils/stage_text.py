@@ -1,0 +1,92 @@
+"""The text of a study and the teacher's states over it as stages (paper, section 3.1)."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
+from dskd_utils.senses.hidden_states import TeacherStates, collect_states
+from dskd_utils.sources.corpora import Packed, study_text
+from dskd_utils.sources.tasks import TASKS
+from dskd_utils.study import Study
+
+TEXT_PARTS = ("train", "validation", "test", "extra")
+TEXT_CODE = (  # what decides which text comes out; the fetching code does not
+    *("sources/corpora.py", "sources/wikipedia.py", "sources/leaks.py", "sources/packing.py"),
+    *("sources/tasks.py", "sources/task_files.py", "assets.yaml"),
+)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Packed training, validation and test text, more text for the dictionary, and where it all comes from."""
+
+    train: Packed
+    validation: Packed
+    test: Packed
+    extra: Packed | None
+    facts: dict[str, Any]
+    folder: Path
+
+
+def text(study: Study) -> Text:
+    """The text that the study reads, split by article and free of leaks (section 3.1)."""
+    budget = study.profile
+    settings = {
+        "budget_wiki": budget.wikipedia_tokens,
+        "budget_tasks": budget.task_tokens,
+        "budget_heldout": budget.heldout_tokens,
+        "budget_extra": budget.extra_tokens,
+        "seed": study.seed,
+        "block": budget.block,
+        "source": study.source,
+    }
+    parameters = settings | {
+        "tokenizer": study.teacher.tokenizer_hash,
+        "files": study.data_dir is not None,
+        "code": code_digest(*TEXT_CODE),
+    }
+    folder = study.stage("text", f"seed{study.seed}", parameters)
+    if not (folder / "manifest.json").is_file():
+        started = time.monotonic()
+        found = study_text(study.teacher.tokenizer, data_dir=study.data_dir, tasks=TASKS, **settings)
+        with atomic_folder(folder) as temporary:
+            parts = {name: asdict(part) for name in TEXT_PARTS if (part := getattr(found, name)) is not None}
+            torch.save(parts, temporary / "text.pt")
+            write_manifest(temporary, "text", parameters, started, **found.facts)
+    parts = torch.load(folder / "text.pt", weights_only=True)
+    packed = {name: Packed(**parts[name]) if name in parts else None for name in TEXT_PARTS}
+    return Text(**packed, facts=read_manifest(folder)["facts"], folder=folder)
+
+
+def split_layer(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[int, int]:
+    """Student layers and trainable layers: the given ones, or the preset's (depth is a fraction there).
+
+    Raises:
+        ValueError: more layers than the teacher has.
+    """
+    depth = study.teacher.num_layers
+    layers = layers or max(1, round(study.preset["depth"] * depth))
+    trainable = trainable_layers or study.preset["trainable_layers"]
+    if layers > depth:
+        raise ValueError(
+            f"a student of {layers} layers was asked, but {study.teacher_name} has {depth}: use 1 to {depth}"
+        )
+    if trainable > layers:
+        raise ValueError(f"{trainable} trainable layers do not fit a student of {layers} layers")
+    return layers, trainable
+
+
+def states(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[TeacherStates, Path]:
+    """One teacher pass over the training text (section 3.1), kept for every student of this split layer."""
+    words = text(study)
+    total, trainable = split_layer(study, layers, trainable_layers)
+    frozen = total - trainable
+    code = code_digest("senses/hidden_states.py")
+    parameters = {"text": words.train.digest, "frozen": frozen, "dtype": study.dtype, "code": code}
+    folder = study.stage("states", f"after{frozen}", parameters)
+    more = {"dtype": study.dtype, "code": code}
+    return collect_states(study.teacher, words.train, folder, split_layers=[frozen], parameters=more), folder
