@@ -7,6 +7,7 @@ import pytest
 from dskd_utils.lexicon.derivations import Derivations
 from dskd_utils.lexicon.morphology import Negation
 from dskd_utils.lexicon.quality_negation import read_labels, score
+from dskd_utils.sources.assets import fetch
 
 
 @pytest.fixture
@@ -55,3 +56,11 @@ def test_labels_are_read_and_malformed_lines_named(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             read_labels(path)
+
+
+@pytest.mark.network
+def test_the_rule_is_right_on_at_least_95_of_100_labelled_words():
+    labels = read_labels()
+    assert len(labels) == 300
+    found = score(Negation.load(fetch("morphynet")), labels)
+    assert found["precision"] >= 0.95 and found["recall"] >= 0.9
