@@ -87,7 +87,8 @@ def main() -> None:
         each = [one[real] / median[real] for one in found]
         tails = ", ".join(f"{np.quantile(one, 0.99):.3f}" for one in each)
         print(
-            f"inertia over the median of {SEEDS} scikit-learn seeds, {name}: mean {np.mean(each):.4f}, 99th percentile by seed {tails}"
+            f"inertia over the median of {SEEDS} scikit-learn seeds, {name}: "
+            f"mean {np.mean(each):.4f}, 99th percentile by seed {tails}"
         )
 
 
