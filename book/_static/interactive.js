@@ -85,7 +85,7 @@
           hovertemplate: "%{text}<extra></extra>",
           marker: {
             color: colour, symbol, size: own.map((point) => (point.isSense ? 13 : 7)),
-            opacity: own.map((point) => (!point.found ? 0.07 : point.isSense ? 0.95 : 0.6)),
+            opacity: own.map((point) => (!point.found ? 0.07 : point.isSense ? 0.95 : 0.75)),
             line: { color: ink, width: own.map((point) => (point.isSense ? 1 : 0.3)) },
           },
         };

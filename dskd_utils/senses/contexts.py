@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -119,8 +120,9 @@ def words_of_many_senses(
 ) -> list[str]:
     """Words worth a look, chosen by a rule that draws nothing.
 
-    Of the lower-case words that are one token and have relations in the dictionary, the `frequent` most frequent in
-    the text are ranked by `effective_senses` (ties by the alphabet).
+    Of the lower-case words that are one token, have relations in the dictionary and are no function words
+    (scikit-learn's English stop words), the `frequent` most frequent in the text are ranked by `effective_senses`
+    (ties by the alphabet).
 
     Args:
         states: the store that the dictionary was built from.
@@ -134,7 +136,8 @@ def words_of_many_senses(
         at most `count` words: those of `always`, then the best of the ranking.
     """
     heads = set(dictionary.head_ids.tolist())
-    spans = word_spans([word for word in dictionary.words if word.isalpha() and word.islower()], tokenizer)
+    content = (word for word in dictionary.words if word not in ENGLISH_STOP_WORDS)
+    spans = word_spans([word for word in content if word.isalpha() and word.islower()], tokenizer)
     named = {span[0]: word for word, span in spans.items() if len(span) == 1 and span[0] in heads}
     wanted = {s[0]: w for w, s in word_spans(always, tokenizer).items() if len(s) == 1}
     filed = _filed(states, dictionary)

@@ -25,6 +25,7 @@ GRAM_LENGTH = 128  # longest problem that is solved on its inner products
 RESTARTS = 4  # of those problems; the best counts
 SKETCH = 32  # dimensions in which longer problems are begun
 SKETCH_ITERATIONS = 50
+ALIGNMENT = 16  # widths are padded to 64 bytes: products of matrices that begin elsewhere may round otherwise
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,19 @@ def batched_kmeans(
 
     clustered = (sizes > wanted).nonzero().flatten()
     longest = int(sizes.max()) if len(clustered) else 0
-    buffer = torch.empty(max(memory_bytes // 4, _lengths(longest)[-1] * shape[1]), device=values.device)
+    width = -(-shape[1] // ALIGNMENT) * ALIGNMENT
+    buffer = torch.empty(max(memory_bytes // 4, _lengths(longest)[-1] * width), device=values.device)
     with tqdm(total=int(sizes[clustered].sum()), desc="k-means", unit="row", unit_scale=True, delay=5) as bar:
-        for clusters, length, batch in _batches(clustered, sizes, wanted, shape[1], memory_bytes):
+        for clusters, length, batch in _batches(clustered, sizes, wanted, width, memory_bytes):
             count = sizes[batch]
-            points = buffer[: len(batch) * length * shape[1]].view(len(batch), length, shape[1])
+            points = buffer[: len(batch) * length * width].view(len(batch), length, width)
+            points[..., shape[1] :] = 0
             for place, start, size in zip(points, offsets[batch].tolist(), count.tolist(), strict=True):
-                place[:size] = values[start : start + size]
+                place[:size, : shape[1]] = values[start : start + size]
                 place[size:] = 0
             found, labels, cost = _solve(points.to(device), count.to(device), clusters, seed, max_iter, tol)
             rows = bounds[batch][:, None] + torch.arange(clusters)
-            out[rows.flatten().to(out.device)] = found.flatten(0, 1).to(out)
+            out[rows.flatten().to(out.device)] = found[..., : shape[1]].flatten(0, 1).to(out)
             real = torch.arange(length) < count[:, None]
             where = (offsets[batch][:, None] + torch.arange(length))[real]
             result.labels[where.to(values.device)] = labels[real.to(device)].to(values.device)

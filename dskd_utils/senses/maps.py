@@ -258,27 +258,29 @@ def neighbour_mix(points: pd.DataFrame, vectors: np.ndarray, *, neighbours: int 
     Args:
         points: columns `kind` and `word`; contexts only are used.
         vectors: `(n, d)`, the points.
-        neighbours: how many of the nearest contexts are looked at.
+        neighbours: how many of the nearest contexts are looked at, for a word of fewer contexts as many as could be
+            its own.
 
     Returns:
-        a row a word: `contexts`, `other words` (share of the neighbours that belong to another word), `by chance`
-        (that share if neighbours were drawn at random), and `most often` (that other word).
+        a row a word of at least two contexts: `contexts`, `other words` (share of the neighbours that belong to
+        another word), `by chance` (that share if neighbours were drawn at random), `ratio` of the two, and
+        `most often` (which other word).
     """
     here = points[points.kind == "context"]
     word = here.word.to_numpy()
-    if len(word) < 2:
-        return pd.DataFrame(columns=["word", "contexts", "other words", "by chance", "most often"])
     distance = _all_distances(vectors[here.index.to_numpy()])
     np.fill_diagonal(distance, np.inf)
-    nearest = word[distance.argsort(1)[:, : min(neighbours, len(word) - 1)]]
+    order = word[distance.argsort(1)]
     rows = []
-    for name in dict.fromkeys(word):
-        found = nearest[word == name].ravel()
+    for name, count in here.word.value_counts(sort=False).items():
+        if count < 2:
+            continue
+        found = order[word == name, : min(neighbours, count - 1)].ravel()
         others = pd.Series(found[found != name]).value_counts()
-        chance = (word != name).sum() / (len(word) - 1)
-        rows.append((name, int((word == name).sum()), len(found[found != name]) / len(found), chance,
-                     others.index[0] if len(others) else ""))  # fmt: skip
-    return pd.DataFrame(rows, columns=["word", "contexts", "other words", "by chance", "most often"])
+        share, chance = len(found[found != name]) / len(found), (len(word) - count) / (len(word) - 1)
+        ratio = share / chance if chance else np.nan
+        rows.append((name, count, share, chance, ratio, others.index[0] if len(others) else ""))
+    return pd.DataFrame(rows, columns=["word", "contexts", "other words", "by chance", "ratio", "most often"])
 
 
 def _all_distances(vectors: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Tests of the sense maps (paper, Figure 1)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -143,6 +145,9 @@ def test_a_second_call_reads_the_file_and_another_input_makes_another_map(
         ):
             with pytest.raises(AssertionError, match="computed again"):
                 sense_map(tmp_path, llama, dictionary, *changed[:2], **changed[2])
+        other = replace(dictionary, vectors=dictionary.vectors + 1)
+        with pytest.raises(AssertionError, match="computed again"):
+            sense_map(tmp_path, llama, other, contexts, WORDS, neighbours=4)
     pd.testing.assert_frame_equal(first.points.reset_index(drop=True), second.points)
     assert (first.vectors == second.vectors).all() and first.scores == second.scores and first.folder == second.folder
 
@@ -160,10 +165,12 @@ def test_cohesion_compares_different_words_of_a_group_with_all_others():
 
 
 def test_neighbours_of_other_words_are_counted_against_chance():
-    points = pd.DataFrame({"kind": ["context"] * 6 + ["sense"], "word": ["a", "a", "b", "b", "c", "c", "a"]})
-    vectors = np.array([[0.0], [1], [10], [21], [20.4], [29], [0.5]])
-    found = neighbour_mix(points, vectors, neighbours=1).set_index("word")
-    assert found["other words"].to_dict() == {"a": 0, "b": 1, "c": 1}
-    assert found.loc["b", "most often"] in ("a", "c") and found.loc["c", "most often"] == "b"
-    assert found["by chance"].tolist() == pytest.approx([0.8] * 3) and found.contexts.tolist() == [2] * 3
+    points = pd.DataFrame({"kind": ["context"] * 8 + ["sense"], "word": [*"aabbcccd", "a"]})
+    vectors = np.array([[0.0], [1], [13], [21], [20.4], [29], [22], [500], [0.5]])
+    found = neighbour_mix(points, vectors, neighbours=2).set_index("word")
+    assert found.contexts.to_dict() == {"a": 2, "b": 2, "c": 3}, "a single context has no neighbour of its own word"
+    assert found["other words"].to_dict() == {"a": 0, "b": 1, "c": pytest.approx(3 / 6)}
+    assert found["by chance"].tolist() == pytest.approx([6 / 7, 6 / 7, 5 / 7])
+    assert found.ratio["c"] == pytest.approx(0.5 / (5 / 7))
+    assert found["most often"].to_dict() == {"a": "", "b": "c", "c": "b"}
     assert neighbour_mix(points[:1], vectors[:1]).empty
