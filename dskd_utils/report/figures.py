@@ -1,4 +1,4 @@
-"""Figures of the book (paper, Figure 1, and the losses of section 4)."""
+"""Figures of the book that stand still (paper, section 4, Tables 2, 3 and 8)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,30 +64,6 @@ def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
     figure.suptitle(f"Training lowers the cross-entropy from {first:.1f} to {last:.1f} nats a token")
     np.ravel(axes)[0].legend(frameon=False)
     figure.tight_layout()
-    return figure
-
-
-def sense_map(points: pd.DataFrame, scores: Mapping[str, float]) -> Figure:
-    """Figure 1: contextual states of words, t-SNE and UMAP side by side.
-
-    Args:
-        points: columns `word` and, for each method, `<method>_x` and `<method>_y`.
-        scores: trustworthiness of each method, shown under its panel.
-    """
-    figure, axes = plt.subplots(1, len(scores), figsize=(5.2 * len(scores), 5.2))
-    words = list(dict.fromkeys(points.word))
-    for axis, (method, score) in zip(np.atleast_1d(axes), scores.items(), strict=True):
-        for place, word in enumerate(words):
-            here = points[points.word == word]
-            marker = MARKERS[(place // len(COLOURS)) % len(MARKERS)]
-            x, y = here[f"{method}_x"], here[f"{method}_y"]
-            axis.scatter(x, y, s=16, alpha=0.75, color=COLOURS[place % len(COLOURS)], marker=marker, label=word)
-        axis.set(title=method, xlabel=f"trustworthiness {score:.2f}", xticks=[], yticks=[])
-        axis.grid(False)
-    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
-    columns = min(8, len(words))
-    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False, markerscale=1.6)
-    figure.tight_layout(rect=(0, 0.04 + 0.04 * (len(words) // columns), 1, 1))
     return figure
 
 

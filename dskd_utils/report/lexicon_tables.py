@@ -89,6 +89,12 @@ def overlap_table(rows: pd.DataFrame) -> Styler:
     return shown.style.hide().format({"share": "{:.0%}", "pairs": "{:,}"})
 
 
+def balance_table(balance: pd.DataFrame) -> pd.DataFrame:
+    """Counts without flips and with those of each reading: `quality.flips_cost_and_buy` for reading."""
+    counts = balance.xs("", level="set").droplevel("relation").rename_axis(None)
+    return counts.map(lambda x: "-" if pd.isna(x) else f"{x:,.0f}" if x == int(x) else f"{x:.2f}")
+
+
 def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Each choice of sources against every gold set: coverage and accuracy of the label, both relations apart.
 
@@ -129,7 +135,7 @@ def our_table_2(rates: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("m").map("{:.1f}".format)
 
 
-def our_table_8(bounds: pd.DataFrame) -> pd.DataFrame:
+def table_8_bounds(bounds: pd.DataFrame) -> pd.DataFrame:
     """Table 8 before any text is read: what a dictionary of our relations can hold, and what the paper's holds.
 
     Args:

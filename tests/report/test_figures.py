@@ -36,14 +36,6 @@ def test_the_span_title_is_computed():
     assert "keep 91%" in figure.axes[0].get_title()
 
 
-def test_a_sense_map_draws_every_point_of_every_word_once():
-    points = pd.DataFrame({"word": ["a"] * 3 + ["b"] * 2} | {f"{m}_{x}": range(5) for m in "TU" for x in "xy"})
-    figure = figures.sense_map(points, {"T": 0.9, "U": 0.8})
-    for axis in figure.axes:
-        assert sorted(len(c.get_offsets()) for c in axis.collections) == [2, 3]
-    assert figure.axes[0].get_xlabel() == "trustworthiness 0.90"
-
-
 def test_bars_stand_at_the_values_with_the_chance_level():
     rows = pd.DataFrame(
         [(t, m, v, 0.1, 0.25) for t in ("x", "y") for m, v in (("KD", 0.3), ("DSKD", 0.4))],
@@ -57,3 +49,12 @@ def test_bars_stand_at_the_values_with_the_chance_level():
 def test_a_figures_data_is_kept_beside_it(tmp_path):
     path = figures.save_data(pd.DataFrame({"a": [1]}), tmp_path / "x" / "a.csv")
     assert path.read_text() == "a\n1\n"
+
+
+def test_every_step_of_the_waterfall_ends_where_the_next_begins():
+    steps = pd.DataFrame({"step": ["read: a", "lost", "merged"], "change": ["gain", "loss", "total"]}
+                         | {kind: [5000, -2000, 3000] for kind in ("synonym", "antonym")})  # fmt: skip
+    axis = figures.waterfall_chart(steps).axes[0]
+    ends = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axis.patches]
+    assert ends == [(0, 5), (5, 3), (0, 3)]
+    assert [text.get_text() for text in axis.texts] == ["+5,000", "-2,000", "3,000"]
