@@ -96,43 +96,51 @@ def balance_table(balance: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each choice of sources against every gold set: coverage and accuracy of the label, both relations apart.
+    """Each choice of sources against every gold set: share found and, of these, share with the set's label.
 
     Args:
-        rows: of `quality.leave_one_out`, part `"all"`, without flips.
+        rows: of `quality.leave_one_out`; those of part `"all"` without flips are shown, the sets of which something
+            was found.
     """
-    rows = rows[(rows.part == "all") & (rows.flips == "none") & (rows.relation != "both") & (rows.pairs > 0)]
-    shown = with_intervals(rows, "coverage", "accuracy")
-    shown["sources"] = shown["sources"].map(lambda names: names if isinstance(names, str) else " + ".join(names))
-    columns = ["set", "sources", "relation", "pairs", "found", "coverage", "accuracy"]
-    return shown[columns].rename(columns={"set": "judged by"}).reset_index(drop=True)
+    rows = rows[(rows.part == "all") & (rows.flips == "none") & (rows.relation != "both") & (rows.found > 0)]
+    shown = with_intervals(rows, "accuracy")
+    shown["cell"] = [f"{x:.0%}:\u00a0{y}" for x, y in zip(rows.coverage, shown.accuracy, strict=True)]
+    wide = shown.pivot_table(index=["set", "relation"], columns="sources", values="cell", aggfunc="first", sort=False)
+    wide = wide[sorted(wide.columns, key=len)].fillna("-").rename_axis(columns=None)
+    return wide.reset_index().rename(columns={"set": "judged by"})
 
 
 def flip_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Flips that a gold set holds beside stated pairs on the same set: `quality.flip_precision` for reading."""
-    rows = rows[(rows.affix == "any") & (rows.relation != "both") & (rows.found > 0)]
+    """Flips that a gold set holds beside stated pairs on the same set: `quality.flip_precision` for reading.
+
+    Both relations pooled, so that a constant label is a rival; all sets as one, and the pairs of HG2Vec alone.
+    """
+    rows = rows[(rows.affix == "any") & (rows.relation == "both") & rows.set.isin(["any set", "hg2vec only"])]
+    rows = rows[rows.found > 0]
     shown = with_intervals(rows, "precision")
+    shown["found share"] = shown["found share"].map("{:.0%}".format)
     for name in ("majority", "dealt"):
         shown[name] = shown[name].map("{:.2f}".format)
-    names = {"set": "judged by", "kind": "pairs of", "majority": "best constant", "dealt": "labels dealt at random"}
-    columns = ["reading", "set", "kind", "relation", "found", "precision", "majority", "dealt"]
-    return shown[columns].rename(columns=names)
+    names = {"set": "judged by", "kind": "pairs of", "found share": "of known words", "majority": "best constant"}
+    columns = ["reading", "set", "kind", "found", "found share", "precision", "majority", "dealt"]
+    return shown[columns].rename(columns=names | {"dealt": "dealt at random"})
 
 
 def our_table_2(rates: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Table 2: relations kept for each longest span, ours by tokenizer and the paper's behind them, in percent.
+    """Table 2: relations kept for each longest span m, ours by tokenizer and the paper's below them, in percent.
 
     Args:
         rates: tokenizer -> `spans.keep_rates`.
     """
-    columns = {}
+    rows = {}
     for name, table in rates.items():
         for kind in ("synonym", "antonym"):
-            columns[NAMED.get(name, name), f"{kind}s, ours"] = table.set_index("m")[kind]
+            rows[NAMED.get(name, name), f"{kind}s", "ours"] = table.set_index("m")[kind]
             if (NAMED.get(name), kind) in TABLE_2:
                 printed = TABLE_2[NAMED[name], kind]
-                columns[NAMED[name], f"{kind}s, paper"] = pd.Series(printed, index=range(1, len(printed) + 1))
-    return pd.DataFrame(columns).rename_axis("m").map("{:.1f}".format)
+                rows[NAMED[name], f"{kind}s", "paper"] = pd.Series(printed, index=range(1, len(printed) + 1))
+    table = pd.DataFrame(rows).T.map("{:.1f}".format)
+    return table.rename(columns="m = {}".format).rename_axis(["tokenizer", "relations", "numbers"])
 
 
 def table_8_bounds(bounds: pd.DataFrame) -> pd.DataFrame:

@@ -32,5 +32,23 @@ def test_intervals_stand_in_one_cell_and_nothing_to_divide_by_is_a_dash():
 def test_table_2_puts_the_papers_numbers_beside_ours():
     rates = {"mistral-7b": pd.DataFrame({"m": range(1, 6), "synonym": [40.0] * 5, "antonym": [50.0] * 5})}
     table = lexicon_tables.our_table_2(rates)
-    assert table.loc[3, ("Mistral-7B", "synonyms, ours")] == "40.0"
-    assert table.loc[3, ("Mistral-7B", "synonyms, paper")] == "91.2"
+    assert table.loc[("Mistral-7B", "synonyms", "ours"), "m = 3"] == "40.0"
+    assert table.loc[("Mistral-7B", "synonyms", "paper"), "m = 3"] == "91.2"
+
+
+def test_sources_stand_beside_each_other_for_every_list():
+    row = {"part": "all", "flips": "none", "relation": "synonym", "set": "ppdb", "found": 5, "coverage": 0.25}
+    row |= {"accuracy": 0.8, "accuracy low": 0.4, "accuracy high": 0.9}
+    rows = pd.DataFrame(
+        [row | {"sources": "a"}, row | {"sources": "a + b"}, row | {"sources": "b", "relation": "antonym"}]
+    )
+    table = lexicon_tables.agreement_table(rows)
+    assert table.loc[0, "a"] == "25%:\u00a00.80\u00a0[0.40,\u00a00.90]" and table.loc[1, "a"] == "-"
+    assert list(table.columns) == ["judged by", "relation", "a", "b", "a + b"]
+
+
+def test_flips_are_shown_with_both_relations_pooled_so_that_a_constant_is_a_rival():
+    row = {"affix": "any", "set": "any set", "kind": "flip", "found": 9, "found share": 0.1, "precision": 0.9}
+    row |= {"reading": "add", "precision low": 0.6, "precision high": 1.0, "majority": 0.8, "dealt": 0.5}
+    table = lexicon_tables.flip_table(pd.DataFrame([row | {"relation": r} for r in ("both", "synonym")]))
+    assert len(table) == 1 and table["best constant"].tolist() == ["0.80"]
