@@ -177,26 +177,26 @@ def candidates(
     if not (folder / "manifest.json").is_file():
         started = time.monotonic()
         index = candidate_index(store, found.dictionary, own_in_negatives=own_in_negatives)
-        position = found.sample.plan.digests.index(text(study).train.digest) if _holds_training(study, found) else None
-        facts = {
-            "positions with senses": len(index.positions),
-            "positions with relations": int(index.related.sum()),
-            "training positions": int((store.targets != -100).sum()),
-        } | self_hits(
+        digests = found.sample.plan.digests
+        train = text(study).train.digest
+        hits = self_hits(
             found.sample.plan,
             found.dictionary.token_offsets.diff(),
             positions=index.positions,
             nearest=index.positive[:, 0],
             final=store.final.flatten(0, 1),
             vectors=found.dictionary.vectors,
-            text=position,
+            text=digests.index(train) if train in digests else None,
         )
+        facts = {
+            "positions with senses": len(index.positions),
+            "positions with relations": int(index.related.sum()),
+            "training positions": int((store.targets != -100).sum()),
+            "own states": hits["own states"],
+            "self-hits": hits["self-hits"],
+        }
         with atomic_folder(folder) as temporary:
             index.save(temporary / "index.pt")
             write_manifest(temporary, "candidates", parameters, started, **facts)
     index = CandidateIndex.load(folder / "index.pt", found.dictionary)
     return Candidates(index, folder, read_manifest(folder)["facts"])
-
-
-def _holds_training(study: Study, found: Senses) -> bool:
-    return text(study).train.digest in found.sample.plan.digests

@@ -77,6 +77,9 @@ def test_dskd_used_synonyms_and_antonyms_of_the_next_token(study):
     assert (log.positions > 0).all() and (log.attraction > 0).all()
     facts = result(home, "02-senses")["facts"]
     assert 0 < facts["positions with relations"] < facts["positions with senses"]
+    # Most tokens of so small a text keep their raw states; a share of them would be below one.
+    assert facts["token keys"] / 2 < facts["raw-state keys"] < facts["token keys"]
+    assert 0 < facts["self-hits"] < facts["own states"] <= 1
 
 
 def test_students_load_without_this_package_and_generate_text(study):

@@ -13,7 +13,7 @@ TASKS = {"wic": "WiC", "mcl-wic": "MCL-WiC", "all-words": "tagged text"}
 
 
 def text_table(facts: Mapping[str, Any]) -> pd.DataFrame:
-    """Documents and tokens of each part of the study's text, a row a source and one for all."""
+    """Documents and tokens of each part of the study's text, a column a source and one for all."""
     columns = {
         (name, kind): {source: counts[kind] for source, counts in facts[part].items()}
         for part, name in PARTS.items()
@@ -22,7 +22,7 @@ def text_table(facts: Mapping[str, Any]) -> pd.DataFrame:
     }
     table = pd.DataFrame(columns).fillna(0).astype(int)
     table.loc["all"] = table.sum()
-    return table.map("{:,}".format)
+    return table.map("{:,}".format).T
 
 
 def shares(facts: Mapping[str, float]) -> pd.Series:
