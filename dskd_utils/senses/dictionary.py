@@ -23,7 +23,7 @@ from dskd_utils.senses.build import known_spans, neighbour_lists, word_senses
 from dskd_utils.sources.teachers import Teacher
 
 FILE = "senses.safetensors"
-FORMAT = "2"  # of the file; 1 kept the words in a second file
+FORMAT = 3  # of the file; 1 kept the words in a second file, 2 had its format beside the header
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class SenseDictionary:
         lines = bytearray("".join(word + "\n" for word in self.words), "utf-8")
         tensors["words"] = torch.from_numpy(np.frombuffer(lines, dtype=np.uint8))
         with atomic_path(folder / FILE) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, "header": json.dumps(self.header)})
+            # One entry only: safetensors writes several in an order that changes from call to call.
+            save_file(tensors, temporary, metadata={"header": json.dumps({"format": FORMAT} | self.header)})
 
     @classmethod
     def load(cls, path: Path, teacher: Teacher | None = None) -> "SenseDictionary":
@@ -163,10 +164,9 @@ class SenseDictionary:
             raise FileNotFoundError(f"there is no sense dictionary at {path}: build it with notebook 02-senses")
         try:
             with safe_open(file, "pt") as store:
-                metadata = store.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise ValueError(f"its format is {metadata.get('format')}, this version reads {FORMAT}")
-                header = json.loads(metadata["header"])
+                header = json.loads((store.metadata() or {}).get("header", "{}"))
+                if (found := header.pop("format", None)) != FORMAT:
+                    raise ValueError(f"its format is {found}, this version reads {FORMAT}")
                 # `get_tensor` maps the file and copies nothing, whatever the size.
                 tensors = {name: store.get_tensor(name) for name in _TENSORS}
                 words = bytes(store.get_tensor("words").numpy()).decode("utf-8").split("\n")[:-1]
