@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from dskd_utils.artefacts import atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.distill.candidates import CandidateIndex, candidate_index
+from dskd_utils.senses.adaptive import CRITERIA
 from dskd_utils.senses.dictionary import SenseDictionary, build_dictionary
 from dskd_utils.senses.kmeans import batched_kmeans
 from dskd_utils.senses.sample import Sample, plan_sample, self_hits
 from dskd_utils.senses.sample_pass import collect_predicted, collect_sample
+from dskd_utils.stage_adaptive import numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon
 from dskd_utils.stage_text import states, text
 from dskd_utils.study import Study
@@ -61,10 +66,11 @@ def sampled_states(
 
 @dataclass(frozen=True)
 class Senses:
-    """A sense dictionary, the sample that it was clustered from, where it is and what was counted."""
+    """A sense dictionary, where it is and what was counted; the sample that it was clustered from, and its folder."""
 
     dictionary: SenseDictionary
     sample: Sample
+    sample_folder: Path
     folder: Path
     facts: dict[str, Any]
 
@@ -80,6 +86,7 @@ def senses(
     neighbours: int = 0,
     dictionary_text: str = "training+extra",
     layers: tuple[int, int] = (0, 0),
+    adaptive: str = "",
 ) -> Senses:
     """Token senses by k-means and word senses by composition (sections 3.1 and 3.3).
 
@@ -90,10 +97,14 @@ def senses(
         key, cap, dictionary_text, layers: as in `sampled_states`.
         max_span: most tokens of a word, the paper's m.
         neighbours: most synonyms and antonyms of a head, all when 0.
+        adaptive: a criterion, `"bic"`, `"square-root"` or `"distortion"`, that shares out the centroids which `k` gives
+            all tokens together (the paper's future work, section 8); `k` for every token when empty.
 
     Raises:
-        ValueError: an unknown key or text.
+        ValueError: an unknown key, text or criterion.
     """
+    if adaptive and adaptive not in CRITERIA:
+        raise ValueError(f"adaptive must be empty or one of {', '.join(CRITERIA)}: got {adaptive!r}")
     sample, sample_folder = sampled_states(study, key, cap, dictionary_text, layers)
     k = k or study.preset["k"]
     parameters = {
@@ -108,17 +119,23 @@ def senses(
         "seed": study.seed,
         "code": code_digest("senses"),
     }
-    folder = study.stage("senses", f"{key}-k{k}", parameters)
+    if adaptive:
+        parameters["adaptive"] = adaptive
+    folder = study.stage("senses", "-".join([key, *([adaptive] if adaptive else []), f"k{k}"]), parameters)
     if not (folder / "manifest.json").is_file():
-        _build_senses(study, sample, words, folder, parameters)
-    return Senses(SenseDictionary.load(folder, study.teacher), sample, folder, read_manifest(folder)["facts"])
+        numbers = numbers_of_senses(study, sample, sample_folder, adaptive, k) if adaptive else k
+        _build_senses(study, sample, words, folder, parameters, numbers)
+    dictionary = SenseDictionary.load(folder, study.teacher)
+    return Senses(dictionary, sample, sample_folder, folder, read_manifest(folder)["facts"])
 
 
-def _build_senses(study: Study, sample: Sample, words: Lexicon, folder: Path, parameters: dict) -> None:
+def _build_senses(
+    study: Study, sample: Sample, words: Lexicon, folder: Path, parameters: dict, numbers: int | Tensor
+) -> None:
     started = time.monotonic()
     teacher = study.teacher
     began = time.monotonic()
-    clusters = batched_kmeans(sample.values, sample.offsets, parameters["k"], seed=study.seed)
+    clusters = batched_kmeans(sample.values, sample.offsets, numbers, seed=study.seed)
     seconds = time.monotonic() - began
     header = {name: value for name, value in parameters.items() if name != "code"}
     header |= {"teacher": teacher.name, "tokenizer_hash": teacher.tokenizer_hash, "hidden_size": teacher.hidden_size}
@@ -137,7 +154,7 @@ def _build_senses(study: Study, sample: Sample, words: Lexicon, folder: Path, pa
     facts = dictionary.table8() | {
         "states": len(sample.values),
         "tokens at the cap": int((counts == parameters["cap"]).sum()),
-        "raw-state keys": int(((counts > 0) & (counts <= parameters["k"])).sum()),
+        "raw-state keys": int(((counts > 0) & (counts <= torch.as_tensor(numbers))).sum()),
         "inertia": float(clusters.inertia.sum() / max(len(sample.values), 1)),
         "k-means seconds": round(seconds, 2),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from dskd_utils.artefacts import code_digest
 from dskd_utils.distill.students import Student, make_student
 from dskd_utils.distill.training import Objective, Schedule, distill
+from dskd_utils.stage_adaptive import held_out, numbers_of_senses, unbounded_bic
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
 from dskd_utils.stage_text import Text, split_layer, states, text
@@ -21,14 +22,17 @@ __all__ = [
     "Senses",
     "Text",
     "candidates",
+    "held_out",
     "lexicon",
     "new_student",
+    "numbers_of_senses",
     "sampled_states",
     "senses",
     "split_layer",
     "states",
     "student",
     "text",
+    "unbounded_bic",
 ]
 
 

@@ -9,6 +9,8 @@ from dskd_utils.report.lexicon_tables import interval
 from dskd_utils.report.paper import RELATED_TOKENS
 
 PARTS = {"train": "training", "extra": "extra", "validation": "validation", "test": "test"}
+WAYS = {"fixed": "the same for all", "one": "one", "bic": "BIC", "square-root": "square root"}
+NUMBER_METHODS = ("nearest sense", "distance of senses", "probability of one sense")
 TASKS = {"wic": "WiC", "mcl-wic": "MCL-WiC", "all-words": "tagged text"}
 
 
@@ -76,3 +78,73 @@ def held_table(rows: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return shown.sort_values(["test", "method"], kind="stable").style.hide()
+
+
+def error_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Ways to choose the number of senses by what held-out states lie from the nearest, for reading.
+
+    Args:
+        rows: of `evaluate.sense_numbers.error_table`.
+    """
+    return pd.DataFrame(
+        {
+            "number of senses": rows.way.map(lambda way: WAYS.get(way, way)),
+            "senses": rows.senses.map("{:,}".format),
+            "squared distance": rows.error.map("{:,.0f}".format),
+            "against the same number, 95% interval": [
+                "-" if row.way == "fixed" else f"{row.difference:+.1%} [{row.low:+.1%}, {row.high:+.1%}]"
+                for row in rows.itertuples()
+            ],
+            "states": rows.n.map("{:,}".format),
+        }
+    ).style.hide()
+
+
+def numbers_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tests of senses for dictionaries of equal size, a row a way and a column a test, accuracy in percent.
+
+    Args:
+        rows: of `evaluate.word_senses.sense_table`, with a column `way`.
+    """
+    found = rows[(rows.metric == "accuracy") & rows.method.isin(NUMBER_METHODS)]
+    cells = pd.DataFrame(
+        {
+            "number of senses": found.way.map(lambda way: WAYS.get(way, way)),
+            "test": found.task.map(lambda task: TASKS.get(task, task)) + ", " + found.method,
+            "accuracy": [
+                interval(100 * v, 100 * low, 100 * high, 1)
+                for v, low, high in zip(found.value, found.low, found.high, strict=True)
+            ],
+        }
+    )
+    order = list(dict.fromkeys(cells["number of senses"]))
+    table = cells.pivot(index="test", columns="number of senses", values="accuracy")[order]
+    return table.rename_axis(columns=None, index=None)
+
+
+def ambiguity_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """The words of most and of fewest senses side by side.
+
+    Args:
+        rows: of `evaluate.sense_numbers.extremes`.
+    """
+    sides = {
+        kind: part.drop(columns="kind").reset_index(drop=True).rename(columns={"wordnet": "in WordNet"})
+        for kind, part in rows.groupby("kind", sort=False)
+    }
+    return pd.concat(sides, axis=1).style.hide()
+
+
+def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlations of numbers of senses with WordNet's, a row a criterion.
+
+    Args:
+        rows: of `evaluate.sense_numbers.agreement`.
+    """
+    shown = rows.assign(
+        number=rows.criterion.map(lambda way: WAYS.get(way, way)),
+        value=[interval(*row, 2) for row in rows[["value", "low", "high"]].to_numpy(float)],
+    )
+    names = {"spearman": "rank correlation", "partial": "at equal frequency"}
+    table = shown.pivot(index="number", columns="measure", values="value")[list(names)].rename(columns=names)
+    return table.loc[list(dict.fromkeys(shown.number))].rename_axis(columns=None, index=None)

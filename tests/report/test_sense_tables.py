@@ -1,0 +1,41 @@
+"""Tables of the senses' page, on rows written by hand."""
+
+import pandas as pd
+
+from dskd_utils.report import sense_tables
+
+
+def test_errors_show_a_difference_but_for_the_reference():
+    rows = pd.DataFrame({"way": ["fixed", "bic", "new"], "senses": [1200, 1100, 7], "error": [1234.5, 1000.0, 1.0],
+                         "difference": [0.0, -0.19, 0.02], "low": [0.0, -0.2, -0.01], "high": [0.0, -0.1, 0.05],
+                         "n": [5000, 5000, 5000]})  # fmt: skip
+    shown = sense_tables.error_table(rows).data
+    assert shown["number of senses"].tolist() == ["the same for all", "BIC", "new"]
+    assert shown.iloc[:, 3].tolist() == ["-", "-19.0% [-20.0%, -10.0%]", "+2.0% [-1.0%, +5.0%]"]
+    assert shown.senses.tolist() == ["1,200", "1,100", "7"]
+
+
+def test_tests_of_senses_stand_beside_each_other_by_the_number_of_senses():
+    row = {"task": "wic", "method": "nearest sense", "key": "next", "metric": "accuracy", "value": 0.5, "low": 0.4,
+           "high": 0.6, "n": 10, "covered": 9}  # fmt: skip
+    rows = pd.DataFrame([row | {"way": "fixed"}, row | {"way": "bic", "value": 0.55},
+                         row | {"way": "bic", "method": "majority class"}])  # fmt: skip
+    shown = sense_tables.numbers_table(rows)
+    assert shown.columns.tolist() == ["the same for all", "BIC"] and shown.index.tolist() == ["WiC, nearest sense"]
+    assert shown.iloc[0].tolist() == ["50.0\u00a0[40.0,\u00a060.0]", "55.0\u00a0[40.0,\u00a060.0]"]
+
+
+def test_ends_of_the_list_stand_side_by_side():
+    rows = pd.DataFrame({"kind": ["most", "most", "fewest"], "word": ["a", "b", "c"], "states": [1, 2, 3],
+                         "senses": [9, 8, 1], "wordnet": [4, 5, 6]})  # fmt: skip
+    shown = sense_tables.ambiguity_table(rows).data
+    assert shown[("most", "word")].tolist() == ["a", "b"] and shown[("fewest", "in WordNet")][0] == 6
+
+
+def test_agreement_has_a_row_a_criterion():
+    rows = pd.DataFrame({"criterion": ["bic", "bic", "x", "x"], "measure": ["spearman", "partial"] * 2,
+                         "value": [0.5, 0.25, float("nan"), 0.1], "low": 0.0, "high": 1.0, "n": 3})  # fmt: skip
+    shown = sense_tables.agreement_table(rows)
+    assert shown.index.tolist() == ["BIC", "x"]
+    assert shown.loc["BIC"].tolist() == ["0.50\u00a0[0.00,\u00a01.00]", "0.25\u00a0[0.00,\u00a01.00]"]
+    assert shown.loc["x", "rank correlation"] == "-"
