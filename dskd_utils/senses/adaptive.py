@@ -95,8 +95,8 @@ def k_by_bic(
         `(t,)` int64.
     """
     n, k = counts.double()[:, None], torch.tensor(ks, dtype=torch.float64)
-    # Where the states of each cluster are all the same there is no inertia, and its logarithm must not be infinite.
-    inertia = curves.double().clamp(min=torch.finfo(torch.float64).tiny)
+    # Where the states of each cluster are all the same, what is left is rounding: it must not count as a better fit.
+    inertia = curves.double().maximum(1e-6 * curves[:, :1].double() + torch.finfo(torch.float64).tiny)
     variance = inertia / (width * (n - k).clamp(min=1))
     misfit = n * width * torch.log(2 * torch.pi * variance) + width * (n - k) + 2 * n * k.log()
     price = ((k * width + 1) * n.clamp(min=1).log()).expand_as(misfit)
