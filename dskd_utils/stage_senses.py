@@ -11,8 +11,8 @@ from torch import Tensor
 from dskd_utils.artefacts import atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.distill.candidates import CandidateIndex, candidate_index
 from dskd_utils.senses.adaptive import CRITERIA
-from dskd_utils.senses.dictionary import SenseDictionary, build_dictionary
-from dskd_utils.senses.kmeans import batched_kmeans
+from dskd_utils.senses.clustering import write_dictionary
+from dskd_utils.senses.dictionary import SenseDictionary
 from dskd_utils.senses.sample import Sample, plan_sample, self_hits
 from dskd_utils.senses.sample_pass import collect_predicted, collect_sample
 from dskd_utils.stage_adaptive import numbers_of_senses
@@ -134,32 +134,31 @@ def _build_senses(
 ) -> None:
     started = time.monotonic()
     teacher = study.teacher
-    began = time.monotonic()
-    clusters = batched_kmeans(sample.values, sample.offsets, numbers, seed=study.seed)
-    seconds = time.monotonic() - began
     header = {name: value for name, value in parameters.items() if name != "code"}
     header |= {"teacher": teacher.name, "tokenizer_hash": teacher.tokenizer_hash, "hidden_size": teacher.hidden_size}
     header["corpus"] = digest(sample.plan.digests, 16)
-    dictionary = build_dictionary(
-        clusters.centroids,
-        clusters.offsets,
-        words.training,
-        teacher.tokenizer,
-        max_span=parameters["max_span"],
-        neighbours=parameters["neighbours"],
-        seed=study.seed,
-        header=header,
-    )
     counts = sample.offsets.diff()
-    facts = dictionary.table8() | {
-        "states": len(sample.values),
-        "tokens at the cap": int((counts == parameters["cap"]).sum()),
-        "raw-state keys": int(((counts > 0) & (counts <= torch.as_tensor(numbers))).sum()),
-        "inertia": float(clusters.inertia.sum() / max(len(sample.values), 1)),
-        "k-means seconds": round(seconds, 2),
-    }
     with atomic_folder(folder) as temporary:
-        dictionary.write(temporary)
+        began = time.monotonic()
+        dictionary, inertia = write_dictionary(
+            temporary,
+            sample.values,
+            sample.offsets,
+            numbers,
+            words.training,
+            teacher.tokenizer,
+            max_span=parameters["max_span"],
+            neighbours=parameters["neighbours"],
+            seed=study.seed,
+            header=header,
+        )
+        facts = dictionary.table8() | {
+            "states": len(sample.values),
+            "tokens at the cap": int((counts == parameters["cap"]).sum()),
+            "raw-state keys": int(((counts > 0) & (counts <= torch.as_tensor(numbers))).sum()),
+            "inertia": float(inertia.sum() / max(len(sample.values), 1)),
+            "seconds": round(time.monotonic() - began, 2),
+        }
         write_manifest(temporary, "senses", parameters, started, **facts)
 
 

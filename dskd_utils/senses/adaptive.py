@@ -7,18 +7,19 @@ can be held to a total, so that dictionaries of equal size are compared: what it
 search it is the number of its centroids.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dskd_utils.senses.kmeans import batched_kmeans, centroid_offsets
+from dskd_utils.senses.kmeans import batched_kmeans
 from dskd_utils.senses.sample import SamplePlan
 
 GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40)  # numbers of senses that are tried
 CRITERIA = ("bic", "square-root", "distortion")
 STEPS = 60  # halvings of a bracket of the price
+ROWS = 1 << 17  # states looked at together
 
 
 def inertia_curves(values: Tensor, offsets: Tensor, ks: Sequence[int] = GRID, *, seed: int = 0) -> Tensor:
@@ -37,8 +38,25 @@ def inertia_curves(values: Tensor, offsets: Tensor, ks: Sequence[int] = GRID, *,
     Raises:
         ValueError: as `batched_kmeans`.
     """
-    columns = [batched_kmeans(values, offsets, k, seed=seed).inertia.cpu() for k in ks]
-    return torch.stack(columns, 1).cummin(1).values
+    rows = []
+    for rows_here, bounds in _parts(values, offsets):
+        rows.append(torch.stack([batched_kmeans(rows_here, bounds, k, seed=seed).inertia.cpu() for k in ks], 1))
+    return torch.cat(rows).cummin(1).values
+
+
+def _parts(*ragged: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Groups `(values, offsets, values, offsets, ...)` cut between groups, so that only a part has to be in memory."""
+    starts, first = ragged[1], 0
+    groups = len(starts) - 1
+    while first < groups:
+        last = int(torch.searchsorted(starts, starts[first] + ROWS, right=True)) - 1
+        last = min(max(last, first + 1), groups)
+        yield tuple(
+            part
+            for values, offsets in zip(ragged[::2], ragged[1::2], strict=True)
+            for part in (values[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
+        )
+        first = last
 
 
 def sense_counts(
@@ -235,16 +253,24 @@ def held_out_errors(
         for each name the errors `(m,)` of the held-out states whose token has others; for each name how many senses it
         uses; and the token of each error `(m,)`.
     """
-    kept, kept_offsets = rows_of(values, offsets, ~held)
-    asked, asked_offsets = rows_of(values, offsets, held)
-    counts = kept_offsets.diff()
-    curves = inertia_curves(kept, kept_offsets, ks, seed=seed)
-    tokens = torch.repeat_interleave(asked_offsets.diff())
-    known = counts[tokens] > 0
-    errors, sizes = {}, {}
-    for name, choose in choices.items():
-        k = choose(curves, counts)
-        found = batched_kmeans(kept, kept_offsets, k, seed=seed)
-        errors[name] = quantisation_errors(asked, asked_offsets, found.centroids, found.offsets)[known]
-        sizes[name] = int(centroid_offsets(kept_offsets, k)[-1])
-    return errors, sizes, tokens[known]
+    kept_counts = rows_of(held, offsets, ~held)[1].diff()
+    curves = [
+        inertia_curves(*rows_of(rows, bounds, ~part), ks, seed=seed)
+        for rows, bounds, part, _ in _parts(values, offsets, held, offsets)
+    ]
+    chosen = {name: choose(torch.cat(curves), kept_counts) for name, choose in choices.items()}
+    errors: dict[str, list[Tensor]] = {name: [] for name in choices}
+    tokens, first = [], 0
+    for rows, bounds, part, _ in _parts(values, offsets, held, offsets):
+        kept, kept_offsets = rows_of(rows, bounds, ~part)
+        asked, asked_offsets = rows_of(rows, bounds, part)
+        last = first + len(bounds) - 1
+        of = torch.arange(first, last).repeat_interleave(asked_offsets.diff())
+        known = kept_counts[of] > 0
+        tokens.append(of[known])
+        for name, k in chosen.items():
+            found = batched_kmeans(kept, kept_offsets, k[first:last], seed=seed)
+            errors[name].append(quantisation_errors(asked, asked_offsets, found.centroids, found.offsets)[known])
+        first = last
+    sizes = {name: int(torch.minimum(k, kept_counts).sum()) for name, k in chosen.items()}
+    return {name: torch.cat(found) for name, found in errors.items()}, sizes, torch.cat(tokens)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from dskd_utils.lexicon.relations import Relations
 from dskd_utils.lexicon.spans import MIN_HEAD_LENGTH, word_spans
 from dskd_utils.senses.composition import compose_spans
+from dskd_utils.senses.teacher_pass import RowFile
 
 WORDS_AT_ONCE = 4096  # bounds the fp32 copy of composed senses
 
@@ -20,38 +22,56 @@ def known_spans(words: Iterable[str], tokenizer, token_offsets: Tensor, max_span
     return {w: span for w, span in spans.items() if 1 <= len(span) <= max_span and all(seen[token] for token in span)}
 
 
-def word_senses(
-    centroids: Tensor, token_offsets: Tensor, spans: Mapping[str, tuple[int, ...]]
-) -> tuple[Tensor, Tensor]:
-    """The token senses and behind them the composed senses of the words of several tokens (section 3.3).
+def word_rows(token_offsets: Tensor, spans: Mapping[str, tuple[int, ...]]) -> tuple[Tensor, int]:
+    """Where the senses of each word stand: a word of one token points at its token, the others follow all tokens.
+
+    A composed word has as many senses as its first token, so the places are known before anything is computed.
 
     Args:
-        centroids: `(r, d)` floating, token after token.
         token_offsets: `(v + 1,)` int64; the numbers of senses may differ from token to token.
         spans: token ids of each word.
 
     Returns:
-        vectors `(r + c, d)` bf16, and for each word its first and last + 1 row, `(w, 2)` int64; a word of one
-        token points at its token.
+        first and last + 1 row of each word, `(w, 2)` int64, and the number of all rows, tokens' and words'.
     """
     first = torch.tensor([span[0] for span in spans.values()], dtype=torch.int64)
-    length = torch.tensor([len(span) for span in spans.values()], dtype=torch.int64)
+    longer = torch.tensor([len(span) > 1 for span in spans.values()], dtype=torch.bool)
     rows = torch.stack([token_offsets[first], token_offsets[first + 1]], 1)
-    # A composed word has as many senses as its first token, so the size is known and nothing is held twice.
-    longer = length > 1
-    total = len(centroids) + int((rows[longer, 1] - rows[longer, 0]).sum())
-    vectors = torch.empty(total, centroids.shape[1], dtype=torch.bfloat16)
-    vectors[: len(centroids)] = centroids
-    base = len(centroids)
-    token_ids = list(spans.values())
-    for m in length[longer].unique().tolist():
+    base = int(token_offsets[-1])
+    ends = base + rows[longer].diff(dim=1).flatten().cumsum(0)
+    rows[longer] = torch.stack([ends - rows[longer].diff(dim=1).flatten(), ends], 1)
+    return rows, int(ends[-1]) if len(ends) else base
+
+
+def mapped_rows(path: Path, rows: int, width: int) -> Tensor:
+    """A new file of `rows` senses as a writable memory map `(rows, width)` bf16; its blocks are reserved.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with RowFile(path, rows * width * 2):
+        pass  # a map of blocks that are not reserved would end the process on a full disk
+    if not rows:
+        return torch.empty(0, width, dtype=torch.bfloat16)
+    return torch.from_file(str(path), shared=True, size=rows * width, dtype=torch.bfloat16).view(rows, width)
+
+
+def compose_words(vectors: Tensor, token_offsets: Tensor, spans: Mapping[str, tuple[int, ...]], rows: Tensor) -> None:
+    """Write the composed senses of the words of several tokens to their rows (section 3.3).
+
+    Args:
+        vectors: `(r, d)` floating, the senses of all tokens in their rows; may be a memory map.
+        token_offsets, spans, rows: as in `word_rows`.
+    """
+    ids = list(spans.values())
+    length = torch.tensor([len(span) for span in ids], dtype=torch.int64)
+    tokens = vectors[: int(token_offsets[-1])]
+    for m in length[length > 1].unique().tolist():
         for places in (length == m).nonzero().flatten().split(WORDS_AT_ONCE):
-            batch = torch.tensor([token_ids[place] for place in places.tolist()])
-            composed, offsets = compose_spans(centroids, token_offsets, batch)
-            vectors[base : base + len(composed)] = composed
-            rows[places] = torch.stack([offsets[:-1], offsets[1:]], 1) + base
-            base += len(composed)
-    return vectors, rows
+            batch = torch.tensor([ids[place] for place in places.tolist()])
+            composed, offsets = compose_spans(tokens, token_offsets, batch)
+            for (start, stop), senses in zip(rows[places].tolist(), composed.tensor_split(offsets[1:-1]), strict=True):
+                vectors[start:stop] = senses
 
 
 def neighbour_lists(

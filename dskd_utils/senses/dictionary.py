@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dskd_utils.artefacts import atomic_folder, atomic_path
 from dskd_utils.lexicon.relations import Relations
-from dskd_utils.senses.build import known_spans, neighbour_lists, word_senses
+from dskd_utils.senses.build import compose_words, known_spans, neighbour_lists, word_rows
 from dskd_utils.sources.teachers import Teacher
 
 FILE = "senses.safetensors"
@@ -257,7 +257,8 @@ def build_dictionary(
     """Token senses, composed word senses and the neighbours of every head (sections 3.2 and 3.3).
 
     Args:
-        centroids: `(r, d)` token senses, token after token, on the CPU.
+        centroids: `(r, d)` token senses, token after token, on the CPU. Where they are bf16 and there is just the room
+            behind them that the composed senses need (`rows_needed`), as in a memory map, nothing is copied.
         token_offsets: `(v + 1,)` int64; tokens may differ in their number of senses.
         relations: synonyms and antonyms, held-out words removed already.
         tokenizer: the teacher's.
@@ -271,11 +272,21 @@ def build_dictionary(
     if max_span < 1:
         raise ValueError(f"max_span must be at least 1: got {max_span}")
     spans = known_spans(relations.words, tokenizer, token_offsets, max_span)
-    vectors, rows = word_senses(centroids, token_offsets, spans)
+    rows, total = word_rows(token_offsets, spans)
+    vectors = centroids
+    if len(centroids) != total or centroids.dtype != torch.bfloat16:
+        vectors = torch.empty(total, centroids.shape[1], dtype=torch.bfloat16)
+        vectors[: len(centroids)] = centroids
+    compose_words(vectors, token_offsets, spans, rows)
     lists = neighbour_lists(relations, spans, neighbours=neighbours, seed=seed)
     built = SenseDictionary(vectors, token_offsets, list(spans), rows, *lists)
     parameters = {"max_span": max_span, "neighbours": neighbours, "seed": seed}
     return replace(built, header=parameters | dict(header or {}) | {"counts": built.table8()})
+
+
+def rows_needed(relations: Relations, tokenizer, token_offsets: Tensor, max_span: int = 3) -> int:
+    """How many senses a dictionary will have, its words' included, before any of them is known."""
+    return word_rows(token_offsets, known_spans(relations.words, tokenizer, token_offsets, max_span))[1]
 
 
 def main(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from dskd_utils.senses import adaptive
 from dskd_utils.senses.adaptive import (
     CRITERIA,
     GRID,
@@ -150,6 +151,19 @@ def test_held_out_states_are_judged_and_never_clustered(tokens):
     moved[held] += 100
     again = held_out_errors(moved, offsets, held, choices)
     assert again[1] == sizes and (again[0]["fixed"] > errors["fixed"]).all()
+
+
+def test_parts_of_the_tokens_give_what_all_together_give(tokens, monkeypatch):
+    values, offsets = tokens
+    held = torch.arange(len(values)) % 3 == 0
+    choices = {"distortion": lambda curves, counts: sense_counts("distortion", curves, counts, 6, total=30)}
+    curves, whole = inertia_curves(values, offsets), held_out_errors(values, offsets, held, choices)
+    for rows in (1, 50, 100):
+        monkeypatch.setattr(adaptive, "ROWS", rows)
+        torch.testing.assert_close(inertia_curves(values, offsets), curves)
+        parts = held_out_errors(values, offsets, held, choices)
+        torch.testing.assert_close(parts[0]["distortion"], whole[0]["distortion"])
+        assert parts[1] == whole[1] and torch.equal(parts[2], whole[2])
 
 
 def test_a_token_without_senses_has_no_error():

@@ -15,8 +15,9 @@ from torch.testing import assert_close
 
 from dskd_utils.lexicon.relations import Relations
 from dskd_utils.lexicon.spans import word_spans
+from dskd_utils.senses.build import mapped_rows
 from dskd_utils.senses.composition import compose_span
-from dskd_utils.senses.dictionary import FILE, SenseDictionary, build_dictionary, main
+from dskd_utils.senses.dictionary import FILE, SenseDictionary, build_dictionary, main, rows_needed
 
 D = 32
 
@@ -73,6 +74,23 @@ def test_tokens_may_differ_in_their_number_of_senses(tiny_tokenizer):
         expected = compose_span([centroids[offsets[i] : offsets[i + 1]] for i in span])
         assert len(expected) == counts[span[0]]
         assert_close(dictionary.word_senses(word).float(), expected, atol=0.05, rtol=0.01)
+
+
+def test_a_memory_map_is_filled_in_place_and_gives_the_same_dictionary(relations, tiny_tokenizer, tmp_path):
+    counts = 1 + torch.arange(len(tiny_tokenizer)) % 4
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    centroids = torch.randn(int(offsets[-1]), D, generator=torch.Generator().manual_seed(1)).bfloat16()
+    vectors = mapped_rows(tmp_path / "vectors", rows_needed(relations, tiny_tokenizer, offsets), D)
+    vectors[: len(centroids)] = centroids
+    filled = build_dictionary(vectors, offsets, relations, tiny_tokenizer)
+    assert filled.vectors.data_ptr() == vectors.data_ptr() and len(vectors) > len(centroids)
+    plain = build_dictionary(centroids, offsets, relations, tiny_tokenizer)
+    assert torch.equal(filled.vectors, plain.vectors) and torch.equal(filled.word_rows, plain.word_rows)
+    filled.save(tmp_path / "filled")
+    plain.save(tmp_path / "plain")
+    assert (tmp_path / "filled" / FILE).read_bytes() == (tmp_path / "plain" / FILE).read_bytes()
+    kept = torch.from_file(str(tmp_path / "vectors"), size=vectors.numel(), dtype=torch.bfloat16)
+    assert torch.equal(kept.view_as(vectors), plain.vectors)
 
 
 def test_words_beyond_the_span_limit_or_with_an_unseen_token_have_no_senses(built, relations, tiny_tokenizer):

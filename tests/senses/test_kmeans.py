@@ -49,6 +49,20 @@ def test_the_result_does_not_depend_on_the_size_of_a_batch():
     assert_close(whole.centroids, single.centroids)
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(9)), st.integers(1, 6))
+def test_the_order_of_the_groups_does_not_matter(order, k):
+    sizes = [30, 3, 0, 150, 7, 31, 200, 12, 30]
+    values, offsets = groups(sizes, seed=4)
+    parts = [values[offsets[i] : offsets[i + 1]] for i in order]
+    moved = batched_kmeans(torch.cat(parts), torch.tensor([0, *np.cumsum([len(part) for part in parts])]), k)
+    straight = batched_kmeans(values, offsets, k)
+    assert torch.equal(moved.inertia, straight.inertia[list(order)])
+    for place, group in enumerate(order):
+        here, there = (slice(r.offsets[i], r.offsets[i + 1]) for r, i in ((moved, place), (straight, group)))
+        assert torch.equal(moved.centroids[here], straight.centroids[there])
+
+
 def test_separate_clusters_are_found():
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(5, 16, generator=generator) * 20
