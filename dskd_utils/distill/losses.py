@@ -4,6 +4,8 @@ Pure functions on tensors, computed in fp32 and log space. `n` positions, `v` to
 the width, `p` sampled positions.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED = -100
+DIVERGENCES = ("forward", "reverse", "js")
 
 
 class LossParts(NamedTuple):
@@ -22,7 +25,12 @@ class LossParts(NamedTuple):
 
 
 def kd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, targets: Tensor, alpha: float = 1.0, temperature: float = 2.0
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    targets: Tensor,
+    alpha: float = 1.0,
+    temperature: float = 2.0,
+    divergence: str = "forward",
 ) -> LossParts:
     """L_KD = L_CE + alpha * L_KL (section 4.1), averaged over the positions whose target is not -100.
 
@@ -35,66 +43,112 @@ def kd_loss(
         targets: `(n,)` int64, -100 where a position does not count.
         alpha: weight of the KL term.
         temperature: `T`.
+        divergence: `"forward"` as in the paper; as controls `"reverse"`, `sum_v p_s (log p_s - log p_t)`, and `"js"`,
+            Jensen and Shannon's: the mean KL of both distributions from their mean.
 
     Raises:
-        ValueError: shapes differ or the temperature is not positive.
+        ValueError: shapes differ, the temperature is not positive, or an unknown divergence.
     """
     if student_logits.shape != teacher_logits.shape or student_logits.shape[:1] != targets.shape:
         raise ValueError(
             f"logits must both be (n, v) and targets (n,): got {tuple(student_logits.shape)}, "
             f"{tuple(teacher_logits.shape)} and {tuple(targets.shape)}"
         )
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive: got {temperature}")
-    valid = targets != IGNORED
-    n = valid.sum().clamp(min=1)
+    check_kd(temperature, divergence)
+    valid, n = targets != IGNORED, (targets != IGNORED).sum().clamp(min=1)
     student, teacher = student_logits[valid].float(), teacher_logits[valid].detach().float()
     ce = F.cross_entropy(student, targets[valid], reduction="sum") / n
-    log_student = F.log_softmax(student / temperature, dim=-1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
-    kl = temperature**2 * F.kl_div(log_student, log_teacher, reduction="sum", log_target=True) / n
+    log_ps = F.log_softmax(student / temperature, dim=-1)
+    log_pt = F.log_softmax(teacher / temperature, dim=-1)
+    if divergence == "forward":
+        found = F.kl_div(log_ps, log_pt, reduction="sum", log_target=True)
+    elif divergence == "reverse":
+        found = F.kl_div(log_pt, log_ps, reduction="sum", log_target=True)
+    else:
+        middle = torch.logaddexp(log_ps, log_pt) - math.log(2)
+        found = sum(F.kl_div(middle, p, reduction="sum", log_target=True) for p in (log_ps, log_pt)) / 2
+    kl = temperature**2 * found / n
     return LossParts(ce + alpha * kl, ce, kl)
 
 
+def check_kd(temperature: float, divergence: str) -> None:
+    """Raise a ValueError unless these are settings of `kd_loss`."""
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive: got {temperature}")
+    if divergence not in DIVERGENCES:
+        raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}: got {divergence!r}")
+
+
+class KDSettings(NamedTuple):
+    """What `kd_loss` takes beside tensors."""
+
+    alpha: float = 1.0
+    temperature: float = 2.0
+    divergence: str = "forward"
+
+
 class _FusedKD(torch.autograd.Function):
-    """CE + alpha * T^2 * KL from hidden states in chunks; the gradient is computed in the forward pass."""
+    """CE + alpha * T^2 * KL of several students from hidden states in chunks; gradients come in the forward pass."""
 
     @staticmethod
-    def forward(ctx, hidden, teacher_hidden, targets, head, alpha, temperature, chunk_size, softcap):
+    def forward(ctx, teacher_hidden, targets, head, settings, chunk_size, softcap, *hidden):
         rows = (targets != IGNORED).nonzero().flatten()
         n = max(len(rows), 1)
-        grad = torch.zeros_like(hidden, dtype=torch.float32)
-        ce = hidden.new_zeros((), dtype=torch.float32)
-        kl = hidden.new_zeros((), dtype=torch.float32)
+        grads = [torch.zeros_like(one, dtype=torch.float32) for one in hidden]
+        sums = torch.zeros(2, len(hidden), dtype=torch.float32, device=head.device)
         for part in rows.split(chunk_size):
-            student = _logits(hidden[part], head, softcap)
             teacher = _logits(teacher_hidden[part], head, softcap)
+            targets_t = {}  # the teacher's distribution once for each temperature
+            for temperature in {one.temperature for one in settings}:
+                log_pt = F.log_softmax(teacher / temperature, dim=-1)
+                targets_t[temperature] = log_pt, log_pt.exp()
             index = targets[part][:, None]
-            log_ps = F.log_softmax(student, dim=-1)
-            ce -= log_ps.gather(1, index).sum()
-            slope = log_ps.exp_().scatter_add_(1, index, -torch.ones_like(index, dtype=torch.float32))
-            log_pt = F.log_softmax(teacher.div_(temperature), dim=-1)
-            log_ps = F.log_softmax(student / temperature, dim=-1)
-            pt = log_pt.exp()
-            kl += (pt * log_pt.sub_(log_ps)).sum()
-            slope += alpha * temperature * log_ps.exp_().sub_(pt)
-            if softcap:
-                slope *= 1 - (student / softcap).square_()
-            grad[part] = slope.to(head.dtype) @ head
-        ctx.save_for_backward((grad / n).to(hidden.dtype))
-        ce, kl = ce / n, temperature**2 * kl / n
+            for number, (one, grad) in enumerate(zip(hidden, grads, strict=True)):
+                logits = _logits(one[part], head, softcap)
+                ce, kl, slope = _chunk(logits, index, *targets_t[settings[number].temperature], settings[number])
+                if softcap:
+                    slope *= 1 - (logits / softcap).square_()
+                grad[part] = slope.to(head.dtype) @ head
+                sums[0, number] += ce
+                sums[1, number] += kl
+        ctx.save_for_backward(*[(grad / n).to(one.dtype) for grad, one in zip(grads, hidden, strict=True)])
+        ce, kl = sums / n
+        totals = [ce[i] + one.alpha * kl[i] for i, one in enumerate(settings)]
         ctx.mark_non_differentiable(ce, kl)
-        return ce + alpha * kl, ce, kl
+        return ce, kl, *totals
 
     @staticmethod
-    def backward(ctx, grad_total, *_):
-        (grad,) = ctx.saved_tensors
-        return grad * grad_total, None, None, None, None, None, None, None
+    def backward(ctx, _ce, _kl, *grad_totals):
+        found = [grad * outer for grad, outer in zip(ctx.saved_tensors, grad_totals, strict=True)]
+        return None, None, None, None, None, None, *found
 
 
 def _logits(hidden: Tensor, head: Tensor, softcap: float | None) -> Tensor:
     logits = (hidden.to(head.dtype) @ head.T).float()
     return torch.tanh_(logits.div_(softcap)).mul_(softcap) if softcap else logits
+
+
+def _chunk(logits: Tensor, index: Tensor, log_pt: Tensor, pt: Tensor, settings: KDSettings):
+    """Summed CE and T^2 * divergence of a chunk, and the slope of CE + alpha * T^2 * divergence at its logits."""
+    alpha, temperature, divergence = settings
+    log_ps = F.log_softmax(logits, dim=-1)
+    ce = -log_ps.gather(1, index).sum()
+    slope = log_ps.exp_().scatter_add_(1, index, -torch.ones_like(index, dtype=torch.float32))
+    log_ps = F.log_softmax(logits / temperature, dim=-1)
+    if divergence == "forward":
+        value = (pt * (log_pt - log_ps)).sum()
+        bend = log_ps.exp_().sub_(pt)
+    else:
+        ps = log_ps.exp()
+        middle = log_pt if divergence == "reverse" else torch.logaddexp(log_ps, log_pt).sub_(math.log(2))
+        each = ps * (log_ps - middle)
+        own = each.sum(1, keepdim=True)
+        bend = each.sub_(ps * own)
+        value = own.sum()
+        if divergence == "js":
+            value = (value + (pt * (log_pt - middle)).sum()) / 2
+            bend = bend.div_(2)
+    return ce, temperature**2 * value, slope.add_(bend, alpha=alpha * temperature)
 
 
 def fused_kd_loss(
@@ -106,6 +160,7 @@ def fused_kd_loss(
     temperature: float = 2.0,
     chunk_size: int = 256,
     softcap: float | None = None,
+    divergence: str = "forward",
 ) -> LossParts:
     """`kd_loss` from hidden states and the frozen head, with no `(n, v)` tensor in memory.
 
@@ -116,13 +171,38 @@ def fused_kd_loss(
         teacher_hidden: `(n, d)`.
         targets: `(n,)` int64, -100 where a position does not count.
         head: `(v, d)` output matrix, frozen.
-        alpha: weight of the KL term.
-        temperature: `T`.
+        alpha, temperature, divergence: as in `kd_loss`.
         chunk_size: positions whose logits are held at once.
         softcap: the cap of `cap * tanh(logits / cap)` where the architecture has one.
     """
-    arguments = (student_hidden, teacher_hidden.detach(), targets, head.detach())
-    return LossParts(*_FusedKD.apply(*arguments, float(alpha), float(temperature), int(chunk_size), softcap))
+    settings = [KDSettings(float(alpha), float(temperature), divergence)]
+    return fused_kd_losses([student_hidden], teacher_hidden, targets, head, settings, chunk_size, softcap)[0]
+
+
+def fused_kd_losses(
+    student_hidden: Sequence[Tensor],
+    teacher_hidden: Tensor,
+    targets: Tensor,
+    head: Tensor,
+    settings: Sequence[KDSettings],
+    chunk_size: int = 256,
+    softcap: float | None = None,
+) -> list[LossParts]:
+    """`fused_kd_loss` of several students of one teacher on the same positions; the teacher's part is computed once.
+
+    Args:
+        student_hidden: of each student `(n, d)`.
+        settings: of each student.
+        teacher_hidden, targets, head, chunk_size, softcap: as in `fused_kd_loss`.
+
+    Raises:
+        ValueError: as in `kd_loss`.
+    """
+    for one in settings:
+        check_kd(one.temperature, one.divergence)
+    arguments = (teacher_hidden.detach(), targets, head.detach(), list(settings), int(chunk_size), softcap)
+    ce, kl, *totals = _FusedKD.apply(*arguments, *student_hidden)
+    return [LossParts(total, ce[i], kl[i]) for i, total in enumerate(totals)]
 
 
 def nearest_candidates(m: Tensor, candidates: Tensor, mask: Tensor, kappa: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dskd_utils.distill.losses import fused_kd_loss, kd_loss, nearest_candidates, semantic_loss, semantic_parts
+from dskd_utils.distill.losses import (
+    KDSettings,
+    fused_kd_loss,
+    fused_kd_losses,
+    kd_loss,
+    nearest_candidates,
+    semantic_loss,
+    semantic_parts,
+)
 
 N, D, V = 17, 8, 31
 
@@ -40,20 +48,60 @@ def test_kd_loss_is_the_formula_written_position_by_position():
     assert_close(parts.total, ce / n + 0.7 * kl / n)
 
 
+@pytest.mark.parametrize("divergence", ["reverse", "js"])
+def test_other_divergences_are_their_formulas(divergence):
+    hidden, teacher, head, targets = states()
+    parts = kd_loss(hidden @ head.T, teacher @ head.T, targets, 0.5, 2.0, divergence)
+    expected = []
+    for h, m, y in zip(hidden, teacher, targets, strict=True):
+        if y != -100:
+            t, s = torch.softmax(head @ m / 2, 0), torch.softmax(head @ h / 2, 0)
+            middle = (t + s) / 2
+            js = ((t * (t / middle).log()).sum() + (s * (s / middle).log()).sum()) / 2
+            expected.append(4 * (js if divergence == "js" else (s * (s / t).log()).sum()))
+    assert_close(parts.kl, torch.stack(expected).mean())
+    assert_close(parts.total, parts.ce + 0.5 * parts.kl)
+    same = kd_loss(teacher @ head.T, teacher @ head.T, targets, divergence=divergence)
+    assert_close(same.kl, torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("divergence", ["forward", "reverse", "js"])
 @pytest.mark.parametrize("chunk_size", [1, 3, 16, 1000])
 @pytest.mark.parametrize("softcap", [None, 5.0])
-def test_fused_loss_has_the_value_and_gradient_of_the_plain_one(chunk_size, softcap):
+def test_fused_loss_has_the_value_and_gradient_of_the_plain_one(chunk_size, softcap, divergence):
     hidden, teacher, head, targets = states()
 
     def logits(x):
         return softcap * torch.tanh(x @ head.T / softcap) if softcap else x @ head.T
 
-    plain = kd_loss(logits(hidden), logits(teacher), targets, alpha=0.7, temperature=2.5)
+    plain = kd_loss(logits(hidden), logits(teacher), targets, 0.7, 2.5, divergence)
     (expected,) = torch.autograd.grad(3 * plain.total, hidden)
-    fused = fused_kd_loss(hidden, teacher, targets, head, 0.7, 2.5, chunk_size, softcap)
+    fused = fused_kd_loss(hidden, teacher, targets, head, 0.7, 2.5, chunk_size, softcap, divergence)
     (found,) = torch.autograd.grad(3 * fused.total, hidden)
     assert_close(fused, plain)
     assert_close(found, expected)
+
+
+def test_several_students_get_what_each_gets_alone():
+    _, teacher, head, targets = states()
+    students = [torch.randn(N, D, generator=torch.Generator().manual_seed(i)).requires_grad_() for i in range(4)]
+    settings = [KDSettings(), KDSettings(0.5), KDSettings(1.0, 3.0, "js"), KDSettings(0.0, 2.0, "reverse")]
+    together = fused_kd_losses(students, teacher, targets, head, settings, chunk_size=5)
+    gradients = torch.autograd.grad(sum((i + 1) * parts.total for i, parts in enumerate(together)), students)
+    for i, (student, setting) in enumerate(zip(students, settings, strict=True)):
+        alone = fused_kd_loss(student, teacher, targets, head, *setting[:2], divergence=setting.divergence)
+        assert_close(together[i], alone)
+        assert_close(gradients[i], torch.autograd.grad((i + 1) * alone.total, student)[0])
+
+
+def test_accumulated_over_micro_batches_the_gradient_is_that_of_the_whole():
+    hidden, teacher, head, targets = states()
+    (whole,) = torch.autograd.grad(fused_kd_loss(hidden, teacher, targets, head).total, hidden)
+    n = (targets != -100).sum()
+    for part in torch.arange(N).split(6):
+        loss = fused_kd_loss(hidden[part], teacher[part], targets[part], head).total
+        (loss * (targets[part] != -100).sum() / n).backward()
+    assert_close(hidden.grad, whole)
 
 
 def test_masked_targets_give_zero_loss_and_zero_gradient():

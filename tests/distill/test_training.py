@@ -1,17 +1,25 @@
 """Tests of training on stored states (paper, section 4.2)."""
 
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from dskd_utils.artefacts import read_manifest
 from dskd_utils.distill import training
 from dskd_utils.distill.candidates import CandidateIndex, candidate_index, gather_senses, sample_positions
 from dskd_utils.distill.losses import nearest_candidates
+from dskd_utils.distill.objective import Objective, automatic_margin, sense_prediction
 from dskd_utils.distill.students import make_student
-from dskd_utils.distill.training import Objective, Schedule, distill, training_log
+from dskd_utils.distill.trainee import Cell, Schedule
+from dskd_utils.distill.training import distill, distill_together, training_log
 from dskd_utils.lexicon.relations import Relations
 from dskd_utils.senses.dictionary import build_dictionary
 from dskd_utils.senses.hidden_states import collect_states
@@ -115,19 +123,19 @@ def test_a_killed_run_resumes_to_the_same_weights(llama, store, index, tmp_path,
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     arguments = {"objective": Objective(), "schedule": FAST, "index": index}
     distill(make_student(llama, 4), store, whole, **arguments)
-    losses, calls = training._losses, []
+    step, calls = training.take_step, []
 
     def killed(*given):
         calls.append(given)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return losses(*given)
+        return step(*given)
 
-    monkeypatch.setattr(training, "_losses", killed)
+    monkeypatch.setattr(training, "take_step", killed)
     with pytest.raises(KeyboardInterrupt):
         distill(make_student(llama, 4), store, cut, **arguments)
     assert not cut.exists()
-    monkeypatch.setattr(training, "_losses", lambda *given: (calls.append(given), losses(*given))[1])
+    monkeypatch.setattr(training, "take_step", lambda *given: (calls.append(given), step(*given))[1])
     calls.clear()
     distill(make_student(llama, 4), store, cut, **arguments)
     assert len(calls) == len(training_log(whole)) - 3, "the first checkpoint was made after three steps"
@@ -166,6 +174,126 @@ def test_missing_parts_are_refused(llama, store, tmp_path):
         distill(make_student(llama, 4), store, tmp_path / "x", objective=Objective(), schedule=FAST)
     with pytest.raises(ValueError, match="weighting must be"):
         Objective(weighting="none")
+
+
+OBJECTIVES = {
+    "kd": KD,
+    "dskd": Objective(),
+    "hot": Objective(temperature=4.0, kappa=2, weighting="sampled"),
+    "reverse": dataclasses.replace(KD, divergence="reverse"),
+    "state": dataclasses.replace(KD, state_weight=1.0),
+    "prediction": dataclasses.replace(KD, prediction_weight=1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def together(llama, store, index, tmp_path_factory):
+    """Six students of one pass, one of them with another learning rate; and where they are."""
+    folder = tmp_path_factory.mktemp("together")
+    found = distill_together(cells(llama, index, folder), store)
+    assert found == [folder / name for name in OBJECTIVES]
+    return folder
+
+
+def cells(llama, index, folder, names=tuple(OBJECTIVES)):
+    schedules = {"hot": dataclasses.replace(FAST, lr=1e-2, checkpoint_every=2)}
+    return [Cell(make_student(llama, 4), folder / name, OBJECTIVES[name], schedules.get(name, FAST), index)
+            for name in names]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_student_of_a_common_pass_is_the_one_it_would_be_alone(llama, store, index, together, tmp_path, name):
+    distill_together(cells(llama, index, tmp_path, [name]), store)
+    for part, value in weights(tmp_path / name).items():
+        assert torch.equal(value, weights(together / name)[part]), part
+    alone, common = training_log(tmp_path / name), training_log(together / name)
+    assert alone.drop(columns="seconds").equals(common.drop(columns="seconds"))
+    assert common.loss.tail(3).mean() < common.loss.head(3).mean()
+
+
+def test_students_of_a_killed_pass_join_at_their_own_steps(llama, store, index, together, tmp_path, monkeypatch):
+    step, taken = training.take_step, []
+
+    def killed(trainees, states, number, run):
+        taken.append((number, len(trainees)))
+        if number == 5:
+            raise KeyboardInterrupt
+        return step(trainees, states, number, run)
+
+    with monkeypatch.context() as first:
+        first.setattr(training, "take_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            distill_together(cells(llama, index, tmp_path), store)
+    taken.clear()
+    monkeypatch.setattr(training, "take_step", lambda t, s, n, r: (taken.append((n, len(t))), step(t, s, n, r))[1])
+    distill_together(cells(llama, index, tmp_path), store)
+    assert taken[:3] == [(3, 5), (4, 6), (5, 6)], "one student has its checkpoints every second step"
+    for name in OBJECTIVES:
+        for part, value in weights(tmp_path / name).items():
+            assert torch.equal(value, weights(together / name)[part]), (name, part)
+
+
+def test_a_student_that_fails_does_not_stop_the_others(llama, store, index, together, tmp_path):
+    wild = Cell(make_student(llama, 4), tmp_path / "wild", KD, dataclasses.replace(FAST, lr=1e30, clip=1e30))
+    error, folder = distill_together([wild, *cells(llama, index, tmp_path, ["dskd"])], store)
+    assert isinstance(error, FloatingPointError) and "lower the learning rate" in str(error)
+    assert torch.equal(weights(folder)["model.layers.3.mlp.up_proj.weight"],
+                       weights(together / "dskd")["model.layers.3.mlp.up_proj.weight"])  # fmt: skip
+    assert not (tmp_path / "wild").exists()
+
+
+def test_cells_of_one_pass_share_their_batches_and_no_folder(llama, store, tmp_path):
+    one = Cell(make_student(llama, 4), tmp_path / "one", KD, FAST)
+    with pytest.raises(ValueError, match="same epochs, batch_size and seed"):
+        distill_together([one, Cell(one.student, tmp_path / "two", KD, dataclasses.replace(FAST, seed=1))], store)
+    with pytest.raises(ValueError, match="a folder of its own"):
+        distill_together([one, one], store)
+
+
+def test_two_processes_reach_the_losses_of_one(llama, store, index, together, tmp_path):
+    script = Path(__file__).parent / "run_together.py"
+    torch.save({"states": vars(store), "index": vars(index), "teacher": llama.name}, tmp_path / "given.pt")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), str(tmp_path / "given.pt"), str(tmp_path / "both")]
+    both = [subprocess.Popen(command, env=environment | {"RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    for name in ("kd", "dskd", "hot"):
+        alone, shared = training_log(together / name), training_log(tmp_path / "both" / name)
+        for column in ("loss", "ce", "kl", "gradient"):
+            assert shared[column].tolist() == pytest.approx(alone[column].tolist(), rel=2e-3), (name, column)
+        assert shared.tokens.tolist() == alone.tokens.tolist()
+
+
+def test_an_automatic_margin_is_a_quantile_of_the_positives_distance(llama, store, index, tmp_path):
+    senses, mask = gather_senses(index.positive, index.vectors, 5)
+    m = store.final.flatten(0, 1)[index.positions].float()
+    distances = (senses - m[:, None]).square().mean(-1)[mask]
+    found = automatic_margin(store, index, 5, 0.75)
+    assert found == pytest.approx(float(distances.quantile(0.75)), rel=1e-5)
+    cell = Cell(make_student(llama, 4), tmp_path / "x", Objective(margin_quantile=0.75), FAST, index)
+    distill_together([cell], store)
+    assert read_manifest(tmp_path / "x")["parameters"]["objective"]["margin"] == found
+
+
+def test_the_log_says_how_far_the_negatives_are(together, store, index):
+    log = training_log(together / "dskd")
+    assert (log.far_10 <= log.far_50).all() and (log.far_50 <= log.far_90).all()
+    assert ((log.active > 0.1) == (log.far_10 < 1)).mean() > 0.8  # within the margin of 1 counts as active
+
+
+def test_sense_prediction_is_a_cross_entropy_over_the_candidates():
+    generator = torch.Generator().manual_seed(0)
+    hidden, senses = torch.randn(3, 4, generator=generator), torch.randn(3, 5, 4, generator=generator)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]).bool()
+    expected = 0.0
+    for n, s, real in zip(hidden, senses, mask, strict=True):
+        logits = -((s[real] - n) ** 2).mean(1)
+        expected -= torch.log_softmax(logits, 0)[0] / 3
+    assert_close(sense_prediction(hidden, senses, mask), expected)
 
 
 def test_every_architecture_can_be_trained(any_teacher, tiny_text, tmp_path):
