@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dskd_utils.artefacts import code_digest
+from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import Student, make_student
-from dskd_utils.distill.training import Objective, Schedule, distill
+from dskd_utils.distill.trainee import Schedule
+from dskd_utils.distill.training import distill
 from dskd_utils.stage_adaptive import held_out, numbers_of_senses, unbounded_bic
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses

@@ -1,0 +1,281 @@
+"""Controls and ablations of the sense dictionary, for the sense loss of section 4.2: what a claim about it must beat.
+
+Each function takes a dictionary and returns another that trains in its place, at the same budget. `head_ids` and the
+number of senses of every token stay the same in all of them, even where a head has no neighbour left. These two alone
+decide which positions are drawn (`candidate_index`, `sample_positions`), so that with the same seed a control is trained
+at the very positions of the full dictionary. Tensors that a control does not change are the given ones, not copies.
+
+The list `controls` in the header of the result says what was done to it, with the seed where there is one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dskd_utils.lexicon.spans import word_spans
+from dskd_utils.senses.build import compose_words, word_rows
+from dskd_utils.senses.dictionary import SenseDictionary
+
+CONTROLS = {
+    "without_antonyms": "attraction to own and synonym senses, no repulsion",
+    "without_synonyms": "attraction to own senses, repulsion from antonym senses",
+    "own_senses_only": "attraction to own senses, no relation at all",
+    "shuffled_senses": "every token has the senses of another token, words are composed of these",
+    "rewired": "own senses; neighbours drawn anew, degrees and frequencies kept",
+    "swapped_labels": "own senses; synonyms repel and antonyms attract",
+}
+BINS = tuple(2**power for power in range(21))
+MIXING = 10  # rounds in which every neighbour is offered one exchange; a few are enough to forget the start
+PATIENCE = 20  # more rounds without one related pair less, and those left count as unavoidable
+
+
+def controlled(
+    dictionary: SenseDictionary, name: str, *, tokenizer: Any, counts: Tensor, seed: int
+) -> SenseDictionary:
+    """The control of that name, one of `CONTROLS`; each has a function of its own that says what it does.
+
+    Args:
+        dictionary: the full one.
+        name: of the control.
+        tokenizer: the dictionary's; read by `shuffled_senses` and `rewired` alone.
+        counts: `(v,)` integer, how often the text has each token; read by `rewired` alone.
+        seed: of the two that draw, the same two; the others are the same for every seed.
+
+    Raises:
+        ValueError: no control has this name, or as in that control.
+    """
+    match name:
+        case "without_antonyms":
+            return without_antonyms(dictionary)
+        case "without_synonyms":
+            return without_synonyms(dictionary)
+        case "own_senses_only":
+            return own_senses_only(dictionary)
+        case "shuffled_senses":
+            return shuffled_senses(dictionary, seed, tokenizer=tokenizer)
+        case "rewired":
+            return rewired(dictionary, counts, seed, tokenizer=tokenizer)
+        case "swapped_labels":
+            return swapped_labels(dictionary)
+    raise ValueError(f"there is no control {name!r}: choose one of {', '.join(CONTROLS)}")
+
+
+def without_antonyms(dictionary: SenseDictionary) -> SenseDictionary:
+    """No antonyms: the negative set A of section 4.2 is empty everywhere."""
+    return _recorded(dictionary, "without_antonyms", **_emptied(dictionary, "antonym"))
+
+
+def without_synonyms(dictionary: SenseDictionary) -> SenseDictionary:
+    """No synonyms: the positive set P of section 4.2 is the token's own senses everywhere."""
+    return _recorded(dictionary, "without_synonyms", **_emptied(dictionary, "synonym"))
+
+
+def own_senses_only(dictionary: SenseDictionary) -> SenseDictionary:
+    """Neither synonyms nor antonyms. Heads stay heads, so the positions drawn stay the same."""
+    return _recorded(
+        dictionary, "own_senses_only", **_emptied(dictionary, "synonym"), **_emptied(dictionary, "antonym")
+    )
+
+
+def swapped_labels(dictionary: SenseDictionary) -> SenseDictionary:
+    """Synonyms and antonyms exchanged: the same words, pulled where they were pushed."""
+    return _recorded(
+        dictionary,
+        "swapped_labels",
+        synonym_words=dictionary.antonym_words,
+        synonym_offsets=dictionary.antonym_offsets,
+        antonym_words=dictionary.synonym_words,
+        antonym_offsets=dictionary.synonym_offsets,
+    )
+
+
+def shuffled_senses(dictionary: SenseDictionary, seed: int, *, tokenizer: Any) -> SenseDictionary:
+    """Senses permuted over tokens: as many, as far apart and in the same space, but of the wrong token.
+
+    Among the tokens with the same number of senses, in a random circle, each gets the senses of the next, so none
+    keeps its own unless no other token has that number. Words of several tokens are composed anew (section 3.3). The
+    result holds new vectors, as large as the given ones, in memory. The header gives the share of `tokens moved`.
+
+    Args:
+        dictionary: the full one.
+        seed: of the permutation.
+        tokenizer: the one that the dictionary was built with.
+
+    Raises:
+        ValueError: the tokenizer does not fit.
+    """
+    spans = _spans(dictionary, tokenizer)
+    offsets = dictionary.token_offsets
+    source = _circles(offsets.diff(), torch.Generator().manual_seed(seed))
+    rows = torch.arange(int(offsets[-1])) + (offsets[source] - offsets[:-1]).repeat_interleave(offsets.diff())
+    vectors = torch.empty_like(dictionary.vectors)
+    torch.index_select(dictionary.vectors, 0, rows, out=vectors[: len(rows)])
+    compose_words(vectors, offsets, spans, dictionary.word_rows)
+    moved = (source != torch.arange(len(source)))[offsets.diff() > 0]
+    return _recorded(dictionary, "shuffled_senses", {"seed": seed, "tokens moved": _share(moved)}, vectors=vectors)
+
+
+def rewired(
+    dictionary: SenseDictionary, counts: Tensor, seed: int, *, tokenizer: Any, bins: Sequence[int] = BINS
+) -> SenseDictionary:
+    """Neighbours drawn anew with degree and frequency matched: own senses stay, the knowledge of relations goes.
+
+    Two neighbours of two heads change places, many times over, for synonyms and antonyms apart. So every head keeps
+    its number of neighbours and every word the number of heads that it neighbours, exactly. Only words of one
+    frequency bin change places, so a head's neighbours stay as frequent as they were. The frequency of a word is the
+    count of its first token, which also decides its number of senses. Words of several tokens change places only
+    among themselves, because their first token may be a frequent fragment and their senses are averages.
+
+    No head becomes its own neighbour or gets a neighbour twice. A head gets no word to which it is related in the
+    full dictionary, by either relation and in either direction, nor one word as both synonym and antonym, unless the
+    exchanges find nothing else (a bin of few words). The relation is no longer mutual where it was.
+
+    The header gives for either relation the share of neighbours that are `changed`, not in the head's list before,
+    and the number that are `still related`; null and 0 where there is no neighbour.
+
+    Args:
+        dictionary: the full one.
+        counts: `(v,)` integer, how often the text has each token.
+        seed: of the exchanges.
+        tokenizer: the one that the dictionary was built with.
+        bins: ascending counts at which a new bin begins; by default the powers of two up to a million, so two words
+            that change places differ by less than a factor of two.
+
+    Raises:
+        ValueError: counts of another shape or kind, bins that do not ascend, a tokenizer that does not fit.
+    """
+    level = _levels(dictionary, counts, bins, _spans(dictionary, tokenizer))
+    own = dictionary.token_offsets[dictionary.head_ids]
+    # A word is told by its first row of senses: words of the same senses count as one, and a head is such a word too.
+    start, size = dictionary.word_rows[:, 0], len(dictionary.vectors) + 1
+    generator = torch.Generator().manual_seed(seed)
+    before = {
+        kind: (own.repeat_interleave(getattr(dictionary, f"{kind}_offsets").diff()), getattr(dictionary, f"{kind}_words"))
+        for kind in ("synonym", "antonym")
+    }
+    avoided = torch.cat([_both_ways(heads, start[words], size) for heads, words in before.values()]).unique()
+    changes, facts = {}, {}
+    for kind, (heads, words) in before.items():
+        found = _rewired(heads, words, start, level, avoided, size, generator)
+        order = torch.argsort(heads * len(start) + found)  # within each head, as in a dictionary that was built
+        changes[f"{kind}_words"] = found[order]
+        pairs = heads * size + start[found]
+        facts[f"{kind}s"] = {
+            "changed": _share(~_among(pairs, (heads * size + start[words]).unique())),
+            "still related": int(_among(pairs, avoided).sum()),
+        }
+        avoided = torch.cat([avoided, pairs]).unique()
+    return _recorded(dictionary, "rewired", {"seed": seed, "bins": list(bins)} | facts, **changes)
+
+
+def _rewired(
+    heads: Tensor, words: Tensor, start: Tensor, level: Tensor, avoided: Tensor, size: int, generator: torch.Generator
+) -> Tensor:
+    """The words `(n,)` of the pairs after many exchanges: `MIXING` rounds, and more while they break related pairs."""
+    fewest, waited, rounds = len(words), 0, 0
+    level = level[words]  # of a pair; an exchange does not change it
+    while len(words) and (rounds < MIXING or (fewest and waited < PATIENCE)):
+        words = _exchanged(heads, words, start, level, avoided, size, generator)
+        left = int(_among(heads * size + start[words], avoided).sum())
+        waited = waited + 1 if left == fewest else 0
+        fewest, rounds = left, rounds + 1
+    return words
+
+
+def _exchanged(
+    heads: Tensor, words: Tensor, start: Tensor, level: Tensor, avoided: Tensor, size: int, generator: torch.Generator
+) -> Tensor:
+    """One round: all pairs of a level meet two by two in random order, and exchange their words where that is allowed.
+
+    Refused are a self pair, a pair that is there or that another exchange of the round makes, and more pairs to be
+    avoided than before.
+    """
+    order = torch.randperm(len(words), generator=generator)
+    order = order[torch.argsort(level[order], stable=True)]
+    ordered = level[order]
+    place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    meet = (place[:-1] % 2 == 0) & (ordered[:-1] == ordered[1:])
+    here, there = order[:-1][meet], order[1:][meet]
+    pairs = heads * size + start[words]
+    first, second = start[words[there]], start[words[here]]  # what the two would get
+    made = torch.stack([heads[here] * size + first, heads[there] * size + second])
+    _, which, times = made.unique(return_inverse=True, return_counts=True)
+    allowed = (heads[here] != first) & (heads[there] != second)
+    allowed &= ((times[which] == 1) & ~_among(made, pairs.unique())).all(0)
+    given = torch.stack([pairs[here], pairs[there]])
+    allowed &= _among(made, avoided).sum(0) <= _among(given, avoided).sum(0)
+    here, there = here[allowed], there[allowed]
+    exchanged = words.clone()
+    exchanged[here], exchanged[there] = words[there], words[here]
+    return exchanged
+
+
+def _levels(dictionary: SenseDictionary, counts: Tensor, bins: Sequence[int], spans: Mapping[str, tuple]) -> Tensor:
+    """For each word `(w,)` a number of its frequency bin and of whether it has several tokens."""
+    vocabulary = len(dictionary.token_offsets) - 1
+    if counts.shape != (vocabulary,) or counts.is_floating_point() or (vocabulary and int(counts.min()) < 0):
+        raise ValueError(
+            f"counts must be ({vocabulary},) whole numbers, one for each token of the dictionary's vocabulary: got "
+            f"{tuple(counts.shape)} {counts.dtype}; count the ids of the text with torch.bincount(ids, minlength=...)"
+        )
+    bounds = torch.tensor(list(bins), dtype=torch.int64)
+    if not bool((bounds.diff() > 0).all()):
+        raise ValueError(f"bins must be ascending counts, each the start of a new bin: got {list(bins)}")
+    first = torch.tensor([span[0] for span in spans.values()], dtype=torch.int64)
+    several = torch.tensor([len(span) > 1 for span in spans.values()], dtype=torch.int64)
+    return 2 * torch.bucketize(counts.to(torch.int64)[first], bounds, right=True) + several
+
+
+def _spans(dictionary: SenseDictionary, tokenizer: Any) -> dict[str, tuple[int, ...]]:
+    """Token ids of the dictionary's words, in their order."""
+    offsets = dictionary.token_offsets
+    spans = word_spans(dictionary.words, tokenizer)
+    if len(spans) == len(dictionary.words) and all(span and max(span) < len(offsets) - 1 for span in spans.values()):
+        rows, total = word_rows(offsets, spans)
+        if total == len(dictionary.vectors) and torch.equal(rows, dictionary.word_rows):
+            return spans
+    raise ValueError(
+        "the tokenizer does not cut the words as when the dictionary was built: give the tokenizer of its teacher"
+    )
+
+
+def _circles(numbers: Tensor, generator: torch.Generator) -> Tensor:
+    """A permutation `(v,)` that turns all places with the same number in one random circle."""
+    order = torch.randperm(len(numbers), generator=generator)
+    order = order[torch.argsort(numbers[order], stable=True)]
+    source = torch.empty_like(order)
+    for places in order.split(torch.unique_consecutive(numbers[order], return_counts=True)[1].tolist()):
+        source[places] = places.roll(1)
+    return source
+
+
+def _emptied(dictionary: SenseDictionary, kind: str) -> dict[str, Tensor]:
+    """The fields of a relation without any neighbour, for as many heads."""
+    return {
+        f"{kind}_words": torch.zeros(0, dtype=torch.int64),
+        f"{kind}_offsets": torch.zeros(len(dictionary.head_ids) + 1, dtype=torch.int64),
+    }
+
+
+def _recorded(dictionary: SenseDictionary, name: str, facts: dict | None = None, **changes: Tensor) -> SenseDictionary:
+    """The dictionary with these fields changed, and what was done added to its header."""
+    done = [*dictionary.header.get("controls", []), {"name": name} | (facts or {})]
+    return replace(dictionary, header=dictionary.header | {"controls": done}, **changes)
+
+
+def _both_ways(left: Tensor, right: Tensor, size: int) -> Tensor:
+    return torch.cat([left * size + right, right * size + left])
+
+
+def _among(numbers: Tensor, ascending: Tensor) -> Tensor:
+    """Which of the numbers, of any shape, are among the ascending ones."""
+    if not len(ascending):
+        return torch.zeros_like(numbers, dtype=torch.bool)
+    return ascending[torch.searchsorted(ascending, numbers).clamp(max=len(ascending) - 1)] == numbers
+
+
+def _share(flags: Tensor) -> float | None:
+    return float(flags.double().mean()) if len(flags) else None
