@@ -87,6 +87,7 @@ def senses(
     dictionary_text: str = "training+extra",
     layers: tuple[int, int] = (0, 0),
     adaptive: str = "",
+    neighbour_tokens: str = "any",
 ) -> Senses:
     """Token senses by k-means and word senses by composition (sections 3.1 and 3.3).
 
@@ -99,6 +100,7 @@ def senses(
         neighbours: most synonyms and antonyms of a head, all when 0.
         adaptive: a criterion, `"bic"`, `"square-root"` or `"distortion"`, that shares out the centroids which `k` gives
             all tokens together (the paper's future work, section 8); `k` for every token when empty.
+        neighbour_tokens: as in `build_dictionary`.
 
     Raises:
         ValueError: an unknown key, text or criterion.
@@ -115,6 +117,7 @@ def senses(
         "cap": cap,
         "max_span": max_span,
         "neighbours": neighbours or None,
+        "neighbour_tokens": neighbour_tokens,
         "dictionary_text": dictionary_text,
         "seed": study.seed,
         "code": code_digest("senses"),
@@ -149,6 +152,7 @@ def _build_senses(
             teacher.tokenizer,
             max_span=parameters["max_span"],
             neighbours=parameters["neighbours"],
+            neighbour_tokens=parameters["neighbour_tokens"],
             seed=study.seed,
             header=header,
         )

@@ -38,10 +38,13 @@ __all__ = [
 ]
 
 
-def new_student(study: Study, init: str = "", layers: int = 0, trainable_layers: int = 0) -> Student:
+def new_student(
+    study: Study, init: str = "", layers: int = 0, trainable_layers: int = 0, dropout: float = 0.0
+) -> Student:
     """A student at its starting point, before any training."""
     total, trainable = split_layer(study, layers, trainable_layers)
-    return make_student(study.teacher, total, trainable, init or study.preset["init"])
+    init = init or study.preset["init"]
+    return make_student(study.teacher, total, trainable, init, attention_dropout=dropout)
 
 
 def student(
@@ -54,6 +57,7 @@ def student(
     init: str = "",
     layers: int = 0,
     trainable_layers: int = 0,
+    dropout: float = 0.0,
 ) -> Path:
     """The folder of a trained student (section 4): trained now, resumed, or found.
 
@@ -61,7 +65,7 @@ def student(
     needed where the objective uses senses.
     """
     store, store_folder = states(study, layers, trainable_layers)
-    fresh = new_student(study, init, layers, trainable_layers)
+    fresh = new_student(study, init, layers, trainable_layers, dropout)
     card = {
         "states": store_folder.name,
         "senses": nearest.folder.name if nearest else "none",
@@ -71,7 +75,7 @@ def student(
         "code": code_digest("distill"),
     }
     parameters = card | {"objective": asdict(objective), "schedule": asdict(schedule), "layers": fresh.layers}
-    parameters["trainable"] = fresh.trainable_layers
+    parameters |= {"trainable": fresh.trainable_layers, "dropout": dropout}
     folder = study.stage("students", alias, parameters)
     index = nearest.index if nearest else None
     return distill(fresh, store, folder, objective=objective, schedule=schedule, index=index, card=card)

@@ -22,6 +22,7 @@ from dskd_utils import plan
 from dskd_utils.artefacts import digest, project_root, provenance, read_json, safe_name, write_json
 from dskd_utils.profiles import Profile, profile
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
+from dskd_utils.variants import settings
 
 BATCH = "batch"
 
@@ -106,12 +107,13 @@ def _table(value: Any) -> Any:
     return value.to_dict("records") if isinstance(value, pd.DataFrame) else value
 
 
-def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
+def open_study(notebook: str, parameters: dict[str, Any]) -> Study:
     """Open the study that a notebook's parameters name; the first thing that every notebook does.
 
     Args:
         notebook: the notebook's name without its ending, such as `"04-distillation"`.
-        parameters: the notebook's variables; `globals()` will do. An empty `data_dir` means `$DSKD_DATA`.
+        parameters: the notebook's variables, `globals()`. An empty `data_dir` means `$DSKD_DATA`. A `variant` other
+            than the paper's changes the variables that it decides, but for those that papermill was given.
 
     Raises:
         ValueError: a parameter that the notebook does not declare, or of another type; an unknown profile.
@@ -121,6 +123,8 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
     cells = parameters.get("In") or []
     declared, injected = declared_parameters(cells)
     check_parameters(declared, injected)
+    if declared and "variant" in declared:
+        _apply_variant(parameters, declared, injected)
     values = {name: parameters[name] for name in declared} or dict(parameters)
     chosen = profile(values["profile"])
     kept = plan.plan_of(values["teacher"], chosen.name)
@@ -142,6 +146,15 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
         {name: value for name, value in values.items() if name != "data_dir"},
         time.monotonic(),
     )
+
+
+def _apply_variant(parameters: dict[str, Any], declared: Mapping[str, Any], injected: Mapping[str, Any]) -> None:
+    """Set the notebook's variables that a variant decides and that papermill was not given."""
+    variant = parameters["variant"]
+    chosen = {name: value for name, value in settings(variant).items() if name in declared and name not in injected}
+    parameters.update(chosen)
+    if chosen:
+        print(f"variant {variant!r} sets " + ", ".join(f"{name} = {value!r}" for name, value in chosen.items()))
 
 
 def declared_parameters(cells: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

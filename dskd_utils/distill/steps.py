@@ -57,7 +57,8 @@ def _losses(
         frozen: states.trunk[frozen][mine].to(device, torch.float32)
         for frozen in {trainee.cell.student.frozen_layers for trainee in trainees}
     }
-    hidden = [trainee.hidden(trunks[trainee.cell.student.frozen_layers], positions) for trainee in trainees]
+    seed = ((trainees[0].cell.schedule.seed * 1_000_003 + step) * run.num_processes + run.process_index) % 2**63
+    hidden = [trainee.hidden(trunks[trainee.cell.student.frozen_layers], positions, seed) for trainee in trainees]
     kd = fused_kd_losses(
         hidden, teacher, targets, head, [trainee.objective.kd for trainee in trainees], softcap=softcap
     )

@@ -124,10 +124,15 @@ class Trainee:
         """The last checkpoint, where there is one."""
         return self.partial / "checkpoint.pt"
 
-    def hidden(self, trunk: Tensor, positions: Tensor) -> Tensor:
-        """States n_t `(b * T, d)` of the student."""
-        found = self.top(inputs_embeds=trunk, position_ids=positions, use_cache=False).last_hidden_state
-        return found.flatten(0, 1)
+    def hidden(self, trunk: Tensor, positions: Tensor, seed: int) -> Tensor:
+        """States n_t `(b * T, d)` of the student; `seed` is that of dropout in this step and process."""
+        call = {"inputs_embeds": trunk, "position_ids": positions, "use_cache": False}
+        if not getattr(self.cell.student.top.config, "attention_dropout", 0.0):
+            return self.top(**call).last_hidden_state.flatten(0, 1)
+        # Its own random numbers, so that a resumed step and a shared pass draw as an uninterrupted one alone.
+        with torch.random.fork_rng(devices=[trunk.device] if trunk.is_cuda else []):
+            torch.manual_seed(seed)
+            return self.top(**call).last_hidden_state.flatten(0, 1)
 
     def step(self, run: Accelerator, row: dict[str, float]) -> None:
         """Move the weights along the gradients that have been accumulated."""

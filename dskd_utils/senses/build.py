@@ -75,7 +75,12 @@ def compose_words(vectors: Tensor, token_offsets: Tensor, spans: Mapping[str, tu
 
 
 def neighbour_lists(
-    relations: Relations, spans: Mapping[str, tuple[int, ...]], *, neighbours: int | None, seed: int
+    relations: Relations,
+    spans: Mapping[str, tuple[int, ...]],
+    *,
+    neighbours: int | None,
+    seed: int,
+    neighbour_tokens: str = "any",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Heads, tokens that are words with relations, and the words that neighbour them (section 3.2; NOTES 7 to 9).
 
@@ -84,6 +89,8 @@ def neighbour_lists(
         spans: token ids of the words that have senses; a neighbour without senses is left out.
         neighbours: most synonyms and most antonyms a head keeps, drawn with `seed`; None keeps all.
         seed: of that draw.
+        neighbour_tokens: `"any"`, or `"several"` to leave out neighbours of one token, as the released code's training
+            does (NOTES 8).
 
     Returns:
         `(h,)` sorted token ids, then words (their places in `spans`) and offsets `(h + 1,)` of the synonyms, then
@@ -91,10 +98,10 @@ def neighbour_lists(
     """
     number = {word: i for i, word in enumerate(spans)}
     heads = {span[0]: word for word, span in spans.items() if len(span) == 1 and len(word) >= MIN_HEAD_LENGTH}
-    draw = random.Random(seed)
+    draw, several = random.Random(seed), neighbour_tokens == "several"
 
     def kept(words: set[str]) -> list[int]:
-        found = sorted(number[word] for word in words if word in number)
+        found = sorted(number[word] for word in words if word in number and (not several or len(spans[word]) > 1))
         return found if neighbours is None else sorted(draw.sample(found, min(neighbours, len(found))))
 
     lists = [

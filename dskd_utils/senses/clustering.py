@@ -24,6 +24,7 @@ def write_dictionary(
     *,
     max_span: int = 3,
     neighbours: int | None = None,
+    neighbour_tokens: str = "any",
     seed: int = 0,
     header: dict | None = None,
 ) -> tuple[SenseDictionary, Tensor]:
@@ -36,7 +37,7 @@ def write_dictionary(
         values: `(n, d)` floating states grouped by token, such as those of a `Sample`.
         offsets: `(v + 1,)` int64.
         k: senses a token, one number or `(v,)` int64.
-        relations, tokenizer, max_span, neighbours, header: as in `build_dictionary`.
+        relations, tokenizer, max_span, neighbours, neighbour_tokens, header: as in `build_dictionary`.
         seed: of k-means, and of the draw of neighbours.
 
     Returns:
@@ -57,6 +58,7 @@ def write_dictionary(
         tokenizer,
         max_span=max_span,
         neighbours=neighbours,
+        neighbour_tokens=neighbour_tokens,
         seed=seed,
         header=header,
     )

@@ -251,6 +251,7 @@ def build_dictionary(
     *,
     max_span: int = 3,
     neighbours: int | None = None,
+    neighbour_tokens: str = "any",
     seed: int = 0,
     header: dict | None = None,
 ) -> SenseDictionary:
@@ -264,13 +265,16 @@ def build_dictionary(
         tokenizer: the teacher's.
         max_span: most tokens a word may have, the paper's m.
         neighbours: most synonyms and most antonyms a head keeps (drawn with `seed`); None keeps all (NOTES 9).
+        neighbour_tokens: `"any"`, or `"several"` for neighbours of several tokens only (NOTES 8).
         header: what the file's header records beside these parameters and the counts.
 
     Raises:
-        ValueError: `max_span` is below 1.
+        ValueError: `max_span` is below 1, or an unknown kind of neighbours.
     """
     if max_span < 1:
         raise ValueError(f"max_span must be at least 1: got {max_span}")
+    if neighbour_tokens not in ("any", "several"):
+        raise ValueError(f"neighbour_tokens must be 'any' or 'several': got {neighbour_tokens!r}")
     spans = known_spans(relations.words, tokenizer, token_offsets, max_span)
     rows, total = word_rows(token_offsets, spans)
     vectors = centroids
@@ -278,9 +282,9 @@ def build_dictionary(
         vectors = torch.empty(total, centroids.shape[1], dtype=torch.bfloat16)
         vectors[: len(centroids)] = centroids
     compose_words(vectors, token_offsets, spans, rows)
-    lists = neighbour_lists(relations, spans, neighbours=neighbours, seed=seed)
+    lists = neighbour_lists(relations, spans, neighbours=neighbours, seed=seed, neighbour_tokens=neighbour_tokens)
     built = SenseDictionary(vectors, token_offsets, list(spans), rows, *lists)
-    parameters = {"max_span": max_span, "neighbours": neighbours, "seed": seed}
+    parameters = {"max_span": max_span, "neighbours": neighbours, "seed": seed, "neighbour_tokens": neighbour_tokens}
     return replace(built, header=parameters | dict(header or {}) | {"counts": built.table8()})
 
 

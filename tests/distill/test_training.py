@@ -233,6 +233,24 @@ def test_students_of_a_killed_pass_join_at_their_own_steps(llama, store, index, 
             assert torch.equal(value, weights(together / name)[part]), (name, part)
 
 
+def test_dropout_draws_the_same_when_resumed_and_in_company(llama, store, tmp_path, monkeypatch):
+    def cell(name, dropout=0.3):
+        return Cell(make_student(llama, 4, attention_dropout=dropout), tmp_path / name, KD, FAST)
+
+    distill_together([cell("alone")], store)
+    distill_together([cell("first"), cell("second"), cell("none", 0.0)], store)
+    step = training.take_step
+    with monkeypatch.context() as killed:
+        killed.setattr(training, "take_step", lambda t, s, n, r: step(t, s, n, r) if n < 7 else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            distill_together([cell("cut")], store)
+    distill_together([cell("cut")], store)
+    one = weights(tmp_path / "alone")["model.layers.3.mlp.up_proj.weight"]
+    for name in ("first", "second", "cut"):
+        assert torch.equal(weights(tmp_path / name)["model.layers.3.mlp.up_proj.weight"], one), name
+    assert not torch.equal(weights(tmp_path / "none")["model.layers.3.mlp.up_proj.weight"], one)
+
+
 def test_a_student_that_fails_does_not_stop_the_others(llama, store, index, together, tmp_path):
     wild = Cell(make_student(llama, 4), tmp_path / "wild", KD, dataclasses.replace(FAST, lr=1e30, clip=1e30))
     error, folder = distill_together([wild, *cells(llama, index, tmp_path, ["dskd"])], store)

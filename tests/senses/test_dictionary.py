@@ -197,6 +197,17 @@ def test_neighbours_can_be_limited(relations, tiny_tokenizer):
     assert dictionary.synonym_offsets.diff().max() == 1
 
 
+def test_neighbours_of_one_token_can_be_left_out(built, relations, tiny_tokenizer):
+    _, centroids, offsets = built
+    several = build_dictionary(centroids, offsets, relations, tiny_tokenizer, neighbour_tokens="several")
+    token_rows = int(offsets[-1])
+    kept = several.word_rows[torch.cat([several.synonym_words, several.antonym_words])]
+    assert len(kept) and (kept[:, 0] >= token_rows).all()
+    assert several.header["neighbour_tokens"] == "several"
+    with pytest.raises(ValueError, match="must be 'any' or 'several': got 'one'"):
+        build_dictionary(centroids, offsets, relations, tiny_tokenizer, neighbour_tokens="one")
+
+
 def test_saving_and_loading_loses_nothing(built, tmp_path):
     dictionary, _, _ = built
     dictionary.save(tmp_path / "senses")
