@@ -1,4 +1,4 @@
-"""One switch for the paper's reading and the released code's: complete, of real options, and outdone by what is given."""
+"""The paper's reading and the released code's as one switch: complete, of real options, and outdone by what is given."""
 
 import re
 from pathlib import Path
