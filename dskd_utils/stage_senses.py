@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dskd_utils.artefacts import atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.distill.candidates import CandidateIndex, candidate_index
+from dskd_utils.distill.controls import controlled
 from dskd_utils.senses.adaptive import CRITERIA
 from dskd_utils.senses.clustering import write_dictionary
 from dskd_utils.senses.dictionary import SenseDictionary
@@ -176,7 +177,12 @@ class Candidates:
 
 
 def candidates(
-    study: Study, found: Senses, *, own_in_negatives: bool = False, layers: tuple[int, int] = (0, 0)
+    study: Study,
+    found: Senses,
+    *,
+    own_in_negatives: bool = False,
+    layers: tuple[int, int] = (0, 0),
+    control: str = "",
 ) -> Candidates:
     """The 20 nearest positive and negative senses of every training position (section 4.2), beside their dictionary.
 
@@ -185,27 +191,35 @@ def candidates(
         found: the dictionary.
         own_in_negatives: the released code's reading, a token's own senses are negatives too (NOTES 10).
         layers: of the training store, as in `states`.
+        control: one of `distill.controls.CONTROLS`, to take the place of the dictionary, or empty.
     """
     store, store_folder = states(study, *layers)
+    dictionary = found.dictionary
+    if control:
+        counts = store.targets[store.targets >= 0].bincount(minlength=study.teacher.vocab_size)
+        dictionary = controlled(dictionary, control, tokenizer=study.teacher.tokenizer, counts=counts, seed=study.seed)
     parameters = {
         "senses": found.folder.name,
         "states": store_folder.name,
         "own_in_negatives": own_in_negatives,
         "code": code_digest("distill/candidates.py", "senses/dictionary.py"),
     }
-    folder = study.stage("candidates", "own-negatives" if own_in_negatives else "paper", parameters)
+    if control:
+        parameters |= {"control": control, "seed": study.seed, "controls": code_digest("distill/controls.py")}
+    alias = control or ("own-negatives" if own_in_negatives else "paper")
+    folder = study.stage("candidates", alias, parameters)
     if not (folder / "manifest.json").is_file():
         started = time.monotonic()
-        index = candidate_index(store, found.dictionary, own_in_negatives=own_in_negatives)
+        index = candidate_index(store, dictionary, own_in_negatives=own_in_negatives)
         digests = found.sample.plan.digests
         train = text(study).train.digest
         hits = self_hits(
             found.sample.plan,
-            found.dictionary.token_offsets.diff(),
+            dictionary.token_offsets.diff(),
             positions=index.positions,
             nearest=index.positive[:, 0],
             final=store.final.flatten(0, 1),
-            vectors=found.dictionary.vectors,
+            vectors=dictionary.vectors,
             text=digests.index(train) if train in digests else None,
         )
         facts = {
@@ -218,5 +232,5 @@ def candidates(
         with atomic_folder(folder) as temporary:
             index.save(temporary / "index.pt")
             write_manifest(temporary, "candidates", parameters, started, **facts)
-    index = CandidateIndex.load(folder / "index.pt", found.dictionary)
+    index = CandidateIndex.load(folder / "index.pt", dictionary)
     return Candidates(index, folder, read_manifest(folder)["facts"])

@@ -4,14 +4,16 @@ A notebook calls the stages it needs: one that is there is opened, one that is n
 those before it.
 """
 
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from dskd_utils.artefacts import code_digest
+from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import Student, make_student
-from dskd_utils.distill.trainee import Schedule
-from dskd_utils.distill.training import distill
+from dskd_utils.distill.trainee import Cell, Schedule
+from dskd_utils.distill.training import distill_together
 from dskd_utils.stage_adaptive import held_out, numbers_of_senses, unbounded_bic
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
@@ -24,6 +26,8 @@ __all__ = [
     "Senses",
     "Text",
     "candidates",
+    "cell",
+    "control_cells",
     "held_out",
     "lexicon",
     "new_student",
@@ -33,9 +37,18 @@ __all__ = [
     "split_layer",
     "states",
     "student",
+    "students",
     "text",
     "unbounded_bic",
 ]
+
+NO_SENSES = {"beta_p": 0.0, "beta_n": 0.0}
+LOSS_CONTROLS = {  # what else could be asked of a student, in place of the sense loss or of KL
+    "state_error": NO_SENSES | {"state_weight": 1.0},
+    "sense_prediction": NO_SENSES | {"prediction_weight": 1.0},
+    "reverse_kl": NO_SENSES | {"divergence": "reverse"},
+    "jensen_shannon": NO_SENSES | {"divergence": "js"},
+}
 
 
 def new_student(
@@ -47,7 +60,7 @@ def new_student(
     return make_student(study.teacher, total, trainable, init, attention_dropout=dropout)
 
 
-def student(
+def cell(
     study: Study,
     alias: str,
     *,
@@ -58,13 +71,13 @@ def student(
     layers: int = 0,
     trainable_layers: int = 0,
     dropout: float = 0.0,
-) -> Path:
-    """The folder of a trained student (section 4): trained now, resumed, or found.
+) -> Cell:
+    """A student at its start and all that its training needs (section 4).
 
     Every student of a study starts from the same layers and reads the same blocks in the same order. `nearest` is
     needed where the objective uses senses.
     """
-    store, store_folder = states(study, layers, trainable_layers)
+    _, store_folder = states(study, layers, trainable_layers)
     fresh = new_student(study, init, layers, trainable_layers, dropout)
     card = {
         "states": store_folder.name,
@@ -77,5 +90,66 @@ def student(
     parameters = card | {"objective": asdict(objective), "schedule": asdict(schedule), "layers": fresh.layers}
     parameters |= {"trainable": fresh.trainable_layers, "dropout": dropout}
     folder = study.stage("students", alias, parameters)
-    index = nearest.index if nearest else None
-    return distill(fresh, store, folder, objective=objective, schedule=schedule, index=index, card=card)
+    return Cell(fresh, folder, objective, schedule, nearest.index if nearest else None, card)
+
+
+def student(study: Study, alias: str, **options) -> Path:
+    """The folder of one student: trained now, resumed, or found; `options` as in `cell`.
+
+    Raises:
+        FloatingPointError: its loss is not finite.
+    """
+    return _folder(students(study, {alias: cell(study, alias, **options)})[alias])
+
+
+def students(study: Study, cells: Mapping[str, Cell]) -> dict[str, Path | FloatingPointError]:
+    """The folders of several students of one split layer, trained in one pass over the store where they are not there.
+
+    A student whose loss is not finite has its error in place of its folder.
+    """
+    if not cells:
+        return {}
+    one = next(iter(cells.values())).student
+    store, _ = states(study, len(one.layers), one.trainable_layers)
+    return dict(zip(cells, distill_together(list(cells.values()), store), strict=True))
+
+
+def control_cells(
+    study: Study,
+    names: Iterable[str],
+    found: Senses,
+    *,
+    objective: Objective,
+    own_in_negatives: bool = False,
+    **options,
+) -> dict[str, Cell]:
+    """Controls and ablations by name: of the dictionary (`distill.controls.CONTROLS`) or of the loss (`LOSS_CONTROLS`).
+
+    Args:
+        study: an open study.
+        names: of the controls.
+        found: the full dictionary.
+        objective: DSKD's, which a control of the dictionary keeps.
+        own_in_negatives: as in `candidates`.
+        options: as in `cell`.
+
+    Raises:
+        ValueError: an unknown control.
+    """
+    layers = options.get("layers", 0), options.get("trainable_layers", 0)
+    cells = {}
+    for name in names:
+        if name not in CONTROLS and name not in LOSS_CONTROLS:
+            known = ", ".join([*CONTROLS, *LOSS_CONTROLS])
+            raise ValueError(f"there is no control {name!r}: choose among {known}")
+        control = name if name in CONTROLS else ""
+        near = candidates(study, found, own_in_negatives=own_in_negatives, layers=layers, control=control)
+        changed = replace(objective, **LOSS_CONTROLS.get(name, {}))
+        cells[name] = cell(study, name, objective=changed, nearest=near, **options)
+    return cells
+
+
+def _folder(found: Path | FloatingPointError) -> Path:
+    if isinstance(found, FloatingPointError):
+        raise found
+    return found

@@ -82,6 +82,33 @@ def test_dskd_used_synonyms_and_antonyms_of_the_next_token(study):
     assert 0 < facts["self-hits"] < facts["own states"] <= 1
 
 
+def test_numbers_of_senses_are_compared_at_one_size(study):
+    record = result(study[0], "02-senses")
+    senses = {row["way"]: row["senses"] for row in record["errors"]}
+    assert set(senses) == {"fixed", "one", "bic", "square-root", "distortion"}
+    assert senses["one"] < senses["fixed"] == senses["square-root"]
+    assert max(senses["bic"], senses["distortion"]) <= senses["fixed"]
+    assert all(row["error"] > 0 for row in record["errors"]) and len(record["extremes"]) == 24
+
+
+def test_controls_are_trained_from_the_same_start_on_the_same_positions(study):
+    home, _ = study
+    names = "rewired,swapped_labels,state_error"
+    source = str(ROOT / "notebooks/04-distillation.ipynb")
+    run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "run", "controls", "-p", "controls", names,
+        home=home)  # fmt: skip
+    record = json.loads((home / "runs/smollm2-135m/smoke/results/run-controls/04-distillation.json").read_text())
+    folder = home / "runs/smollm2-135m/smoke/students"
+    logs = {name: pd.read_csv(folder / place / "training.csv") for name, place in record["students"].items()}
+    assert set(logs) == {"kd", "dskd", *names.split(",")} and record["failed"] == {}
+    assert record["students"]["dskd"] == result(home, "04-distillation")["students"]["dskd"], "found, not trained again"
+    for name, log in logs.items():
+        assert log.ce[0] == pytest.approx(logs["kd"].ce[0], rel=1e-5), name
+        assert name == "kd" or log.positions.tolist() == logs["dskd"].positions.tolist(), name
+    rewired, dskd = logs["rewired"], logs["dskd"]
+    assert rewired.attraction[0] > dskd.attraction[0] and logs["state_error"].state[0] > 0
+
+
 def test_students_load_without_this_package_and_generate_text(study):
     home, _ = study
     for folder in student_folders(home).values():

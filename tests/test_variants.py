@@ -1,4 +1,4 @@
-"""The paper's reading and the released code's as one switch: complete, of real options, and outdone by what is given."""
+"""One switch for the paper's reading and the released code's: complete, real options, outdone by what is given."""
 
 import re
 from pathlib import Path

@@ -2,14 +2,16 @@
 
 Each function takes a dictionary and returns another that trains in its place, at the same budget. `head_ids` and the
 number of senses of every token stay the same in all of them, even where a head has no neighbour left. These two alone
-decide which positions are drawn (`candidate_index`, `sample_positions`), so that with the same seed a control is trained
+decide which positions are drawn (`candidate_index`, `sample_positions`), so with the same seed a control is trained
 at the very positions of the full dictionary. Tensors that a control does not change are the given ones, not copies.
 
-The list `controls` in the header of the result says what was done to it, with the seed where there is one.
+The list `controls` in the header of the result says what was done to it and with which seed (null where nothing is
+drawn), so that a saved dictionary says what it is.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,14 +29,13 @@ CONTROLS = {
     "rewired": "own senses; neighbours drawn anew, degrees and frequencies kept",
     "swapped_labels": "own senses; synonyms repel and antonyms attract",
 }
+KINDS = ("synonym", "antonym")
 BINS = tuple(2**power for power in range(21))
-MIXING = 10  # rounds in which every neighbour is offered one exchange; a few are enough to forget the start
-PATIENCE = 20  # more rounds without one related pair less, and those left count as unavoidable
+MIXING = 20  # rounds in which half of the neighbours are offered an exchange; a few are enough to forget the start
+PATIENCE = 40  # rounds after these without one related pair less, and those left count as unavoidable
 
 
-def controlled(
-    dictionary: SenseDictionary, name: str, *, tokenizer: Any, counts: Tensor, seed: int
-) -> SenseDictionary:
+def controlled(dictionary: SenseDictionary, name: str, *, tokenizer: Any, counts: Tensor, seed: int) -> SenseDictionary:
     """The control of that name, one of `CONTROLS`; each has a function of its own that says what it does.
 
     Args:
@@ -93,11 +94,12 @@ def swapped_labels(dictionary: SenseDictionary) -> SenseDictionary:
 
 
 def shuffled_senses(dictionary: SenseDictionary, seed: int, *, tokenizer: Any) -> SenseDictionary:
-    """Senses permuted over tokens: as many, as far apart and in the same space, but of the wrong token.
+    """Senses permuted over tokens: the very same senses, but each of the wrong token.
 
-    Among the tokens with the same number of senses, in a random circle, each gets the senses of the next, so none
-    keeps its own unless no other token has that number. Words of several tokens are composed anew (section 3.3). The
-    result holds new vectors, as large as the given ones, in memory. The header gives the share of `tokens moved`.
+    The tokens with the same number of senses stand in a random circle and each gets the senses of its neighbour, so
+    none keeps its own unless no other token has that number. Words of several tokens are composed anew (section 3.3).
+    The result's vectors are new, in memory, as large as the given ones. The header gives the share of `tokens moved`
+    among those with senses.
 
     Args:
         dictionary: the full one.
@@ -115,7 +117,7 @@ def shuffled_senses(dictionary: SenseDictionary, seed: int, *, tokenizer: Any) -
     torch.index_select(dictionary.vectors, 0, rows, out=vectors[: len(rows)])
     compose_words(vectors, offsets, spans, dictionary.word_rows)
     moved = (source != torch.arange(len(source)))[offsets.diff() > 0]
-    return _recorded(dictionary, "shuffled_senses", {"seed": seed, "tokens moved": _share(moved)}, vectors=vectors)
+    return _recorded(dictionary, "shuffled_senses", seed, {"tokens moved": _share(moved)}, vectors=vectors)
 
 
 def rewired(
@@ -134,7 +136,7 @@ def rewired(
     exchanges find nothing else (a bin of few words). The relation is no longer mutual where it was.
 
     The header gives for either relation the share of neighbours that are `changed`, not in the head's list before,
-    and the number that are `still related`; null and 0 where there is no neighbour.
+    and the number that are `still related` (or an antonym that is a synonym by now); null and 0 without neighbours.
 
     Args:
         dictionary: the full one.
@@ -152,70 +154,91 @@ def rewired(
     # A word is told by its first row of senses: words of the same senses count as one, and a head is such a word too.
     start, size = dictionary.word_rows[:, 0], len(dictionary.vectors) + 1
     generator = torch.Generator().manual_seed(seed)
-    before = {
-        kind: (own.repeat_interleave(getattr(dictionary, f"{kind}_offsets").diff()), getattr(dictionary, f"{kind}_words"))
-        for kind in ("synonym", "antonym")
-    }
-    avoided = torch.cat([_both_ways(heads, start[words], size) for heads, words in before.values()]).unique()
+    before = {}
+    for kind in KINDS:
+        places = torch.arange(len(own)).repeat_interleave(getattr(dictionary, f"{kind}_offsets").diff())
+        before[kind] = places, getattr(dictionary, f"{kind}_words")
+    known = [(own[places], start[words]) for places, words in before.values()]
+    avoided = torch.cat([a * size + b for x, y in known for a, b in ((x, y), (y, x))]).unique()
     changes, facts = {}, {}
-    for kind, (heads, words) in before.items():
-        found = _rewired(heads, words, start, level, avoided, size, generator)
-        order = torch.argsort(heads * len(start) + found)  # within each head, as in a dictionary that was built
-        changes[f"{kind}_words"] = found[order]
-        pairs = heads * size + start[found]
+    for kind, (places, words) in before.items():
+        heads, targets = own[places], start[words]
+        taken = _exchanges(heads, targets, level[words], avoided, size, generator)
+        order = torch.argsort(places * len(start) + words[taken])  # within each head, as in a dictionary that was built
+        changes[f"{kind}_words"] = words[taken][order]
+        pairs = heads * size + targets[taken]
         facts[f"{kind}s"] = {
-            "changed": _share(~_among(pairs, (heads * size + start[words]).unique())),
+            "changed": _share(~_among(pairs, (heads * size + targets).unique())),
             "still related": int(_among(pairs, avoided).sum()),
         }
         avoided = torch.cat([avoided, pairs]).unique()
-    return _recorded(dictionary, "rewired", {"seed": seed, "bins": list(bins)} | facts, **changes)
+    return _recorded(dictionary, "rewired", seed, {"bins": list(bins)} | facts, **changes)
 
 
-def _rewired(
-    heads: Tensor, words: Tensor, start: Tensor, level: Tensor, avoided: Tensor, size: int, generator: torch.Generator
+def _exchanges(
+    heads: Tensor, targets: Tensor, level: Tensor, avoided: Tensor, size: int, generator: torch.Generator
 ) -> Tensor:
-    """The words `(n,)` of the pairs after many exchanges: `MIXING` rounds, and more while they break related pairs."""
-    fewest, waited, rounds = len(words), 0, 0
-    level = level[words]  # of a pair; an exchange does not change it
-    while len(words) and (rounds < MIXING or (fewest and waited < PATIENCE)):
-        words = _exchanged(heads, words, start, level, avoided, size, generator)
-        left = int(_among(heads * size + start[words], avoided).sum())
-        waited = waited + 1 if left == fewest else 0
-        fewest, rounds = left, rounds + 1
-    return words
+    """Which pair's target each of `n` pairs ends up with, `(n,)`, after as many rounds as are of use.
+
+    Args:
+        heads, targets: `(n,)` int64, the first rows of the two words.
+        level: `(n,)` int64, of the target; pairs of one level exchange.
+        avoided: ascending numbers `head * size + target` of pairs that should not come out.
+        size: above every row.
+        generator: of the random order.
+    """
+    taken = everywhere = torch.arange(len(targets))
+    # Nothing is avoided at first: refusals from the start on would cut off outcomes of a small bin.
+    for _ in range(MIXING):
+        taken = _exchanged(taken, everywhere, heads, targets, level, avoided[:0], size, generator)
+    unwanted, waited = _among(heads * size + targets[taken], avoided), 0
+    while unwanted.any() and waited < PATIENCE:
+        offered = torch.isin(level, level[unwanted]).nonzero().flatten()
+        taken = _exchanged(taken, offered, heads, targets, level, avoided, size, generator)
+        before, unwanted = unwanted, _among(heads * size + targets[taken], avoided)
+        waited = waited + 1 if unwanted.sum() == before.sum() else 0
+    return taken
 
 
 def _exchanged(
-    heads: Tensor, words: Tensor, start: Tensor, level: Tensor, avoided: Tensor, size: int, generator: torch.Generator
+    taken: Tensor,
+    offered: Tensor,
+    heads: Tensor,
+    targets: Tensor,
+    level: Tensor,
+    avoided: Tensor,
+    size: int,
+    generator: torch.Generator,
 ) -> Tensor:
-    """One round: all pairs of a level meet two by two in random order, and exchange their words where that is allowed.
+    """One round: of the pairs offered, those of a level meet two by two and exchange targets where it is allowed.
 
     Refused are a self pair, a pair that is there or that another exchange of the round makes, and more pairs to be
     avoided than before.
     """
-    order = torch.randperm(len(words), generator=generator)
+    order = offered[torch.randperm(len(offered), generator=generator)]
     order = order[torch.argsort(level[order], stable=True)]
     ordered = level[order]
     place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
     meet = (place[:-1] % 2 == 0) & (ordered[:-1] == ordered[1:])
-    here, there = order[:-1][meet], order[1:][meet]
-    pairs = heads * size + start[words]
-    first, second = start[words[there]], start[words[here]]  # what the two would get
-    made = torch.stack([heads[here] * size + first, heads[there] * size + second])
+    # Half of them at random: if four pairs always exchanged two by two, three of their nine outcomes would be reached.
+    meet &= torch.rand(len(meet), generator=generator) < 0.5
+    two = torch.stack([order[:-1][meet], order[1:][meet]])
+    pairs = heads * size + targets[taken]
+    gets = targets[taken[two.flip(0)]]
+    made = heads[two] * size + gets
     _, which, times = made.unique(return_inverse=True, return_counts=True)
-    allowed = (heads[here] != first) & (heads[there] != second)
-    allowed &= ((times[which] == 1) & ~_among(made, pairs.unique())).all(0)
-    given = torch.stack([pairs[here], pairs[there]])
-    allowed &= _among(made, avoided).sum(0) <= _among(given, avoided).sum(0)
-    here, there = here[allowed], there[allowed]
-    exchanged = words.clone()
-    exchanged[here], exchanged[there] = words[there], words[here]
-    return exchanged
+    allowed = ((heads[two] != gets) & (times[which] == 1) & ~_among(made, pairs.sort().values)).all(0)
+    allowed &= _among(made, avoided).sum(0) <= _among(pairs[two], avoided).sum(0)
+    two = two[:, allowed]
+    after = taken.clone()
+    after[two] = taken[two.flip(0)]
+    return after
 
 
 def _levels(dictionary: SenseDictionary, counts: Tensor, bins: Sequence[int], spans: Mapping[str, tuple]) -> Tensor:
     """For each word `(w,)` a number of its frequency bin and of whether it has several tokens."""
     vocabulary = len(dictionary.token_offsets) - 1
+    counts = torch.as_tensor(counts)
     if counts.shape != (vocabulary,) or counts.is_floating_point() or (vocabulary and int(counts.min()) < 0):
         raise ValueError(
             f"counts must be ({vocabulary},) whole numbers, one for each token of the dictionary's vocabulary: got "
@@ -260,14 +283,15 @@ def _emptied(dictionary: SenseDictionary, kind: str) -> dict[str, Tensor]:
     }
 
 
-def _recorded(dictionary: SenseDictionary, name: str, facts: dict | None = None, **changes: Tensor) -> SenseDictionary:
+def _recorded(
+    dictionary: SenseDictionary, name: str, seed: int | None = None, facts: Mapping = MappingProxyType({}), **changes
+) -> SenseDictionary:
     """The dictionary with these fields changed, and what was done added to its header."""
-    done = [*dictionary.header.get("controls", []), {"name": name} | (facts or {})]
+    done = [
+        *dictionary.header.get("controls", []),
+        {"name": name, "seed": seed if seed is None else int(seed), **facts},
+    ]
     return replace(dictionary, header=dictionary.header | {"controls": done}, **changes)
-
-
-def _both_ways(left: Tensor, right: Tensor, size: int) -> Tensor:
-    return torch.cat([left * size + right, right * size + left])
 
 
 def _among(numbers: Tensor, ascending: Tensor) -> Tensor:
