@@ -148,3 +148,49 @@ def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:
     names = {"spearman": "rank correlation", "partial": "at equal frequency"}
     table = shown.pivot(index="number", columns="measure", values="value")[list(names)].rename(columns=names)
     return table.loc[list(dict.fromkeys(shown.number))].rename_axis(columns=None, index=None)
+
+
+def findings(share: Mapping[str, float], errors: pd.DataFrame, numbers: pd.DataFrame, held: pd.DataFrame) -> str:
+    """What the senses' page found, as a list in Markdown whose every number is computed.
+
+    Args:
+        share: of `shares`.
+        errors: of `evaluate.sense_numbers.error_table`.
+        numbers: of `evaluate.sense_numbers.agreement`.
+        held: of `evaluate.word_senses.sense_table`; may be empty.
+    """
+    raw = share["tokens with k states or fewer, of those with senses"]
+    lines = [f"{raw:.0%} of the tokens with senses have no more states than senses, so nothing was clustered for them."]
+    rivals = errors[~errors.way.isin(["fixed", "one"])].sort_values("error")
+    best = rivals.iloc[0]
+    sure = "the interval leaves out zero" if best.low * best.high > 0 else "the interval holds zero"
+    lines.append(
+        f"Of the ways to choose the number of senses, {_way(best.way)} comes nearest to held-out states: "
+        f"{best.difference:+.1%} of squared distance against the same number for all, {sure}. "
+        + ", ".join(f"{_way(row.way)}: {row.difference:+.1%}" for row in rivals.iloc[1:].itertuples())
+        + "."
+    )
+    partial = numbers[numbers.measure == "partial"].dropna().sort_values("value", ascending=False)
+    if len(partial):
+        top = partial.iloc[0]
+        lines.append(
+            f"At equal frequency no criterion's numbers agree with WordNet's better than by a rank correlation of "
+            f"{interval(top.value, top.low, top.high)} ({_way(top.criterion)})."
+        )
+    accuracy = held[held.metric == "accuracy"] if len(held) else held
+    for task, name in TASKS.items():
+        rows = accuracy[accuracy.task == task] if len(accuracy) else accuracy
+        senses = rows[rows.method == "nearest sense"].sort_values("value") if len(rows) else rows
+        if len(senses):
+            ours = senses.iloc[-1]
+            baseline = rows[~rows.method.isin(NUMBER_METHODS)].sort_values("value").iloc[-1]
+            percent = interval(100 * ours.value, 100 * ours.low, 100 * ours.high, 0)
+            lines.append(
+                f"{name}: the nearest sense is right on {percent}% at best (key `{ours.key}`), the best baseline "
+                f"({baseline.method}) on {100 * baseline.value:.0f}%."
+            )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _way(name: str) -> str:
+    return WAYS.get(name, name)

@@ -39,3 +39,21 @@ def test_agreement_has_a_row_a_criterion():
     assert shown.index.tolist() == ["BIC", "x"]
     assert shown.loc["BIC"].tolist() == ["0.50\u00a0[0.00,\u00a01.00]", "0.25\u00a0[0.00,\u00a01.00]"]
     assert shown.loc["x", "rank correlation"] == "-"
+
+
+def test_findings_say_what_the_numbers_say():
+    share = {"tokens with k states or fewer, of those with senses": 0.9}
+    errors = pd.DataFrame({"way": ["fixed", "bic", "distortion"], "error": [10.0, 9.0, 9.5], "senses": 5, "n": 9,
+                           "difference": [0, -0.1, -0.05], "low": [0, -0.2, -0.1], "high": [0, 0.1, -0.01]})  # fmt: skip
+    numbers = pd.DataFrame({"criterion": ["bic", "x"], "measure": "partial", "value": [0.1, float("nan")], "low": 0.0,
+                            "high": 0.2, "n": 3})  # fmt: skip
+    row = {"task": "wic", "key": "next", "metric": "accuracy", "low": 0.4, "high": 0.6, "n": 10, "covered": 9}
+    held = pd.DataFrame([row | {"method": "nearest sense", "value": 0.5},
+                         row | {"method": "cosine of raw states", "value": 0.6}])  # fmt: skip
+    text = sense_tables.findings(share, errors, numbers, held)
+    assert "90% of the tokens" in text and "BIC comes nearest to held-out states: -10.0%" in text
+    assert "the interval holds zero" in text and "distortion: -5.0%" in text
+    assert "0.10\u00a0[0.00,\u00a00.20] (BIC)" in text
+    assert "WiC: the nearest sense is right on 50\u00a0[40,\u00a060]% at best (key `next`), the best baseline" in text
+    assert text.count("\n- ") == 3 and "MCL-WiC" not in text
+    assert "WiC" not in sense_tables.findings(share, errors, numbers, pd.DataFrame())
