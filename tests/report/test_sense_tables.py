@@ -44,7 +44,8 @@ def test_agreement_has_a_row_a_criterion():
 def test_findings_say_what_the_numbers_say():
     share = {"tokens with k states or fewer, of those with senses": 0.9}
     errors = pd.DataFrame({"way": ["fixed", "bic", "distortion"], "error": [10.0, 9.0, 9.5], "senses": 5, "n": 9,
-                           "difference": [0, -0.1, -0.05], "low": [0, -0.2, -0.1], "high": [0, 0.1, -0.01]})  # fmt: skip
+                           "difference": [0, -0.1, -0.05], "low": [0, -0.2, -0.1],
+                           "high": [0, 0.1, -0.01]})  # fmt: skip
     numbers = pd.DataFrame({"criterion": ["bic", "x"], "measure": "partial", "value": [0.1, float("nan")], "low": 0.0,
                             "high": 0.2, "n": 3})  # fmt: skip
     row = {"task": "wic", "key": "next", "metric": "accuracy", "low": 0.4, "high": 0.6, "n": 10, "covered": 9}
