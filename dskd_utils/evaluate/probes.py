@@ -1,0 +1,300 @@
+"""Is lexical knowledge inherited? Probes by prompt, by questions and in the model's own space; beyond section 5.
+
+Nothing here reads the teacher's dictionary: whatever is measured is the probed model's. What is asked comes from
+`probe_data`. Records hold one row a model and item; `probe_table` gives their statistics with bootstrap intervals in
+which the items of one asked word are drawn together, and paired differences between models over the same draws.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from dskd_utils.evaluate.scoring import continuation_logprobs
+from dskd_utils.evaluate.significance import holm
+from dskd_utils.lexicon.spans import word_spans
+
+# What comes before a synonym and before an antonym of a word, in the same words as far as English allows.
+TEMPLATES = (
+    ("A synonym of {} is", "The opposite of {} is"),
+    ("The word {} means the same as", "The word {} means the opposite of"),
+    ("A word with the same meaning as {} is", "A word with the opposite meaning of {} is"),
+)
+MOST_FREQUENT = "most frequent option"  # a guesser that has only counted words
+RESAMPLES = 2000
+COLUMNS = ["probe", "subset", "measure", "model", "minus", "value", "stderr", "low", "high", "p", "p_holm"]
+COLUMNS += ["n", "of", "words", "chance"]
+_SLICE = 1_000_000  # resampled weights at a time, 8 MB
+
+
+class Estimate(NamedTuple):
+    """A value or difference, its bootstrap standard error and interval, the two-sided p against 0, and the items."""
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def span_logprobs(
+    model: Any, tokenizer: Any, asked: Sequence[tuple[str, str]], *, plain: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probability in nats of a word, all tokens of its span, after a prompt; equal prompts are computed once.
+
+    Args:
+        model, tokenizer: a causal language model and its own tokenizer.
+        asked: (prompt, word); the word follows behind a blank.
+        plain: one request at a time, without any reuse.
+
+    Returns:
+        Sums float64 (n,) and tokens of the words int64 (n,).
+    """
+    prompts = list(dict.fromkeys(prompt for prompt, _ in asked))
+    # The token that the tokenizer itself puts before plain text, if any.
+    start = [i for i in tokenizer("a")["input_ids"][:1] if i == tokenizer.bos_token_id]
+    encoded = tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"] if prompts else []
+    contexts = {prompt: [*start, *ids] for prompt, ids in zip(prompts, encoded, strict=True)}
+    spans = word_spans(dict.fromkeys(word for _, word in asked), tokenizer)
+    return continuation_logprobs(model, [((), contexts[p], spans[w]) for p, w in asked], plain=plain)
+
+
+def pair_records(
+    models: Mapping[str, Any],
+    tokenizer: Any,
+    pairs: pd.DataFrame,
+    *,
+    templates: Sequence[tuple[str, str]] = TEMPLATES,
+    plain: bool = False,
+) -> pd.DataFrame:
+    """How much likelier the other word of a pair is as a synonym than as an antonym of the word asked about.
+
+    Args:
+        models, tokenizer: name -> causal language model, and the tokenizer of all of them.
+        pairs: from `held_out_pairs`.
+        templates: prompts for a synonym and for an antonym, the word's place as {}.
+        plain: one request at a time, without any reuse.
+
+    Returns:
+        a row a model and pair: `probe`, `model`, the columns of `pairs`, `subset` (list: all, one or both held out,
+        the sets), `gold` (1 synonym, 0 antonym), `tokens` (of the other word), `by_template` (list of log p(other |
+        synonym prompt) - log p(other | antonym prompt), nats), `sum` (their mean, high for synonyms), `mean` (that
+        divided by `tokens`).
+
+    Raises:
+        ValueError: no pair, or a template without a place for the word.
+    """
+    _check(pairs, templates)
+    held = pairs["held_out"].map({1: "one held out", 2: "both held out"})
+    subset = [["all", out, *names.split(", ")] for out, names in zip(held, pairs["set"], strict=True)]
+    pairs = pairs.reset_index(drop=True).assign(subset=subset, gold=(pairs["relation"] == "synonym").to_numpy(float))
+    rows = list(zip(pairs["word"], pairs["other"], strict=True))
+    asked = [(template.format(word), other) for both in templates for template in both for word, other in rows]
+    found = []
+    for name, model in models.items():
+        sums, counts = span_logprobs(model, tokenizer, asked, plain=plain)
+        sums = sums.reshape(len(templates), 2, len(rows))  # (templates, synonym and antonym, pairs)
+        by_template, tokens = (sums[:, 0] - sums[:, 1]).T, counts[: len(rows)]
+        scores = {"by_template": by_template.tolist(), "sum": by_template.mean(1), "mean": by_template.mean(1) / tokens}
+        found.append(pairs.assign(probe="synonym or antonym", model=name, tokens=tokens, **scores))
+    return pd.concat(found, ignore_index=True)
+
+
+def question_records(
+    models: Mapping[str, Any],
+    tokenizer: Any,
+    questions: pd.DataFrame,
+    *,
+    templates: Sequence[tuple[str, str]] = TEMPLATES,
+    plain: bool = False,
+) -> pd.DataFrame:
+    """What models choose as the synonym or antonym of a word: the option that is likeliest behind the prompts.
+
+    Args:
+        models, tokenizer, templates, plain: as in `pair_records`.
+        questions: from `build_questions`.
+
+    Returns:
+        a row a model and question: `probe`, `model`, the columns of `questions`, `subset` (list: the relation, and a
+        second name where the answer is held out too), `gold` (a guesser's accuracy), `scores` (list, an option's mean
+        log-probability over the templates), `chosen`, `acc` (1.0 where that is the answer), `acc_norm` (the same
+        with log-probabilities a token). The last model, `MOST_FREQUENT`, goes by the options' counts alone.
+
+    Raises:
+        ValueError: no question, or a template without a place for the word.
+    """
+    _check(questions, templates)
+    named = zip(questions["relation"], questions["held_out"] == 2, strict=True)
+    subset = [[relation] + [f"{relation}, both held out"] * both for relation, both in named]
+    questions = questions.reset_index(drop=True).assign(probe="questions", subset=subset)
+    questions["gold"] = 1 / questions["options"].map(len)
+    shown = list(zip(questions["word"], questions["relation"] == "antonym", questions["options"], strict=True))
+    asked = [(both[opposed].format(word), o) for both in templates for word, opposed, options in shown for o in options]
+    ends = np.cumsum([len(options) for _, _, options in shown])[:-1]
+    counted = [np.array(counts) for counts in questions["counts"]]
+    chosen = {MOST_FREQUENT: (counted, counted)}
+    for name, model in models.items():
+        sums, counts = span_logprobs(model, tokenizer, asked, plain=plain)
+        scores, tokens = sums.reshape(len(templates), -1).mean(0), counts[: len(sums) // len(templates)]
+        chosen[name] = np.split(scores, ends), np.split(scores / tokens, ends)
+    found = []
+    for name in [*models, MOST_FREQUENT]:
+        best = np.array([[own.argmax() for own in way] for way in chosen[name]])  # (2, questions)
+        acc, acc_norm = (best == questions["answer"].to_numpy()).astype(float)
+        scores = [own.tolist() for own in chosen[name][0]]
+        found.append(questions.assign(model=name, scores=scores, chosen=best[0], acc=acc, acc_norm=acc_norm))
+    return pd.concat(found, ignore_index=True)
+
+
+def _check(items: pd.DataFrame, templates: Sequence[tuple[str, str]]) -> None:
+    if not len(items):
+        raise ValueError("there is nothing to ask: the split holds out none of the words, take another part of it")
+    if not templates or any(text.count("{}") != 1 for both in templates for text in both):
+        raise ValueError("templates must be pairs of prompts, each with one {} where the word stands: see TEMPLATES")
+
+
+def _beneath(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """For every item the weight of those below it and half of that of its equals, (r, n)."""
+    order = np.argsort(values, kind="stable")
+    total = np.pad(np.cumsum(weights[:, order], axis=1), ((0, 0), (1, 0)))
+    left, right = (np.searchsorted(values[order], values, side) for side in ("left", "right"))
+    return (total[:, left] + total[:, right]) / 2
+
+
+def _auc(weights: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    ones, zeros = weights * (labels == 1), weights * (labels != 1)
+    return (ones * _beneath(zeros, scores)).sum(1) / (ones.sum(1) * zeros.sum(1))
+
+
+def _spearman(weights: np.ndarray, scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    total = weights.sum(1, keepdims=True)
+    x, y = (_beneath(weights, values) for values in (scores, gold))  # ranks, but for a constant
+    x, y = (ranks - (weights * ranks).sum(1, keepdims=True) / total for ranks in (x, y))
+    return (weights * x * y).sum(1) / np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
+
+
+def _accuracy(weights: np.ndarray, right: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return weights @ right / weights.sum(1)
+
+
+# For each probe its measures, its statistic of (weights (r, n), scores (n,), gold (n,)), and a guesser's value.
+_PROBES = {
+    "synonym or antonym": (("sum", "mean"), _auc, lambda _: 0.5),
+    "questions": (("acc", "acc_norm"), _accuracy, np.mean),
+    "similarity": (("cosine", "standardised"), _spearman, lambda _: 0.0),
+}
+
+
+def bootstrap_auc(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    other: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """The area under the ROC curve with its percentile interval, or the difference of two models' areas.
+
+    Args:
+        scores, labels: (n,), high scores for label 1 and low for 0; equal scores count half.
+        other: a second model's scores of the same items: the difference `scores - other` over the same draws.
+        clusters: labels (n,) of what is drawn together; None draws items.
+        resamples: number of draws; those without one of the labels are left out.
+        level: coverage of the interval.
+        seed: of the draws.
+
+    Raises:
+        ValueError: not one finite value for each item, labels other than 0 and 1 or only one of them.
+    """
+    arrays = [np.asarray(x, dtype=float).ravel() for x in (scores, labels, scores if other is None else other)]
+    units = np.arange(arrays[0].size) if clusters is None else np.asarray(clusters).ravel()
+    if len({units.size, *(x.size for x in arrays)}) > 1 or not all(np.isfinite(x).all() for x in arrays):
+        raise ValueError("scores, labels, other and clusters need one finite value for each of the same items")
+    if set(arrays[1]) != {0, 1}:
+        raise ValueError("an AUC needs items of both labels, 0 and 1, and no others")
+    draws = {"resamples": resamples, "level": level, "seed": seed}
+    return _bootstrap(_auc, arrays[0], arrays[1], arrays[2] if other is not None else None, units, **draws)
+
+
+def _bootstrap(
+    statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    scores: np.ndarray,
+    gold: np.ndarray,
+    other: np.ndarray | None,
+    clusters: np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic of weighted items, or the difference of two models' over the same draws of whole clusters."""
+    if not 0 < level < 1 or resamples < 2:
+        raise ValueError(f"level is {level} and resamples {resamples}, expected a level in (0, 1) and at least 2 draws")
+
+    def value(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):  # a draw without one of the labels has no value
+            found = statistic(weights, scores, gold)
+            return found if other is None else found - statistic(weights, other, gold)
+
+    units, member = np.unique(clusters, return_inverse=True)
+    even = np.full(len(units), 1 / max(1, len(units)))
+    rng, rows = np.random.default_rng(seed), max(1, _SLICE // max(1, len(scores)))
+    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)] if len(units) > 1 else []
+    draws = (rng.multinomial(len(units), even, size)[:, member].astype(float) for size in sizes)
+    drawn = np.concatenate([np.empty(0), *map(value, draws)])
+    drawn, whole = drawn[~np.isnan(drawn)], float(value(np.ones((1, len(scores))))[0])
+    if drawn.size < 2:
+        return Estimate(whole, *[np.nan] * 4, len(scores))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    p = min(1.0, 2 * (1 + min((drawn <= 0).sum(), (drawn >= 0).sum())) / (1 + len(drawn)))
+    p = float("nan") if other is None else float(p)  # a single value is not compared with 0
+    return Estimate(whole, float(drawn.std(ddof=1)), float(low), float(high), p, len(scores))
+
+
+def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), **draws: Any) -> pd.DataFrame:
+    """AUC, accuracy or Spearman's correlation of every model on every subset, and differences between models.
+
+    Args:
+        records: of one probe, from `pair_records`, `question_records` or `similarity_records`.
+        compare: (model, model) whose difference, the first minus the second, is wanted.
+        draws: `resamples`, `level`, `seed` as in `bootstrap_auc`; the clusters are the words asked about.
+
+    Returns:
+        columns `COLUMNS`: `measure` (pooling of the span, or kind of cosine), `minus` (the second model of a
+        difference, else ""), `p` of a difference and `p_holm`, Holm's over all of the table; `n` items that every
+        model has a score of, among `of`; `words` in these; `chance` a guesser's value.
+
+    Raises:
+        ValueError: models with different items, or a name in `compare` that is none of theirs.
+    """
+    models = {name: own.reset_index(drop=True) for name, own in records.groupby("model", sort=False)}
+    items = next(iter(models.values()))
+    measures, statistic, chance = _PROBES[items["probe"].iloc[0]]
+    columns = [column for column in ("set", "word", "other", "question_id") if column in items]
+    if not all(own[columns].equals(items[columns]) for own in models.values()):
+        raise ValueError("the models were not asked the same items: make the records of all of them in one call")
+    if unknown := {name for pair in compare for name in pair} - models.keys():
+        raise ValueError(f"model {min(unknown)!r} of compare has no records: choose from {', '.join(models)}")
+    rows = []
+    for subset in dict.fromkeys(items["subset"].explode()):
+        of = np.array([subset in names for names in items["subset"]])
+        for measure in measures:
+            scores = {name: own[measure].to_numpy(float) for name, own in models.items()}
+            used = items[of & np.isfinite(list(scores.values())).all(axis=0)]
+            words, gold = set(used["word"]).union(used.get("other", ())), used["gold"].to_numpy(float)
+            for name, minus in [*((name, "") for name in models), *compare]:
+                other = scores[minus][used.index] if minus else None
+                found = _bootstrap(
+                    statistic, scores[name][used.index], gold, other, used["word"].to_numpy(str), **draws
+                )
+                row = [items["probe"].iloc[0], subset, measure, name, minus, *found[:5], np.nan, found.n, int(of.sum())]
+                rows.append([*row, len(words), 0.0 if minus else float(chance(gold))])
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if (tested := table["p"].notna()).any():
+        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    return table
