@@ -11,7 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
-from dskd_utils.senses.adaptive import CRITERIA, held_out_errors, inertia_curves, sense_counts, split_by_block
+from dskd_utils.senses.adaptive import (
+    CRITERIA,
+    OWN_TOTAL,
+    held_out_errors,
+    inertia_curves,
+    sense_counts,
+    split_by_block,
+)
 from dskd_utils.senses.kmeans import centroid_offsets
 from dskd_utils.senses.sample import Sample
 from dskd_utils.study import Study
@@ -21,12 +28,12 @@ FIXED = "fixed"
 
 
 def numbers_of_senses(study: Study, sample: Sample, sample_folder: Path, criterion: str, k: int) -> Tensor:
-    """Senses of every token by a criterion, all together no more than with `k` for each token.
+    """Senses of every token by a criterion, all together no more than with `k` for each token, but for `"bic-own"`.
 
     Args:
         study: an open study.
         sample, sample_folder: of `sampled_states`.
-        criterion: `"bic"`, `"square-root"` or `"distortion"`.
+        criterion: as in `sense_counts`.
         k: of the dictionary with a fixed number whose size is kept.
 
     Returns:
@@ -35,12 +42,6 @@ def numbers_of_senses(study: Study, sample: Sample, sample_folder: Path, criteri
     curves = _curves(study, sample, sample_folder)
     total = int(centroid_offsets(sample.offsets, k)[-1])
     return sense_counts(criterion, curves, sample.offsets.diff(), sample.values.shape[1], total=total)
-
-
-def unbounded_bic(study: Study, sample: Sample, sample_folder: Path) -> Tensor:
-    """Senses of every token `(v,)` int64 by the Bayesian information criterion as it stands, whatever their total."""
-    curves = _curves(study, sample, sample_folder)
-    return sense_counts("bic", curves, sample.offsets.diff(), sample.values.shape[1])
 
 
 def _curves(study: Study, sample: Sample, sample_folder: Path) -> Tensor:
@@ -72,7 +73,7 @@ def held_out(study: Study, sample: Sample, sample_folder: Path, k: int, *, share
     """Squared distance of held-out states to their token's nearest sense, for every way to choose the number of senses.
 
     A part of the blocks of text is held out; numbers and senses come from the rest alone, at the same total for all
-    but `one`, a single sense a token.
+    but `one`, a single sense a token, and `bic-own`.
 
     Args:
         study: an open study.
@@ -96,7 +97,7 @@ def held_out(study: Study, sample: Sample, sample_folder: Path, k: int, *, share
             return sense_counts(criterion, curves, counts, width, total=total)
 
         ways = {FIXED: lambda _, counts: torch.full_like(counts, k), "one": lambda _, counts: torch.ones_like(counts)}
-        ways |= {criterion: partial(chosen, criterion) for criterion in CRITERIA}
+        ways |= {criterion: partial(chosen, criterion) for criterion in (*CRITERIA, OWN_TOTAL)}
         errors, sizes, tokens = held_out_errors(sample.values, sample.offsets, held, ways, seed=study.seed)
         with atomic_folder(folder) as temporary:
             found = pd.DataFrame({"token": tokens.int().numpy()} | {name: e.numpy() for name, e in errors.items()})

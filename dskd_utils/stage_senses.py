@@ -11,7 +11,7 @@ from torch import Tensor
 from dskd_utils.artefacts import atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.distill.candidates import CandidateIndex, candidate_index
 from dskd_utils.distill.controls import controlled
-from dskd_utils.senses.adaptive import CRITERIA
+from dskd_utils.senses.adaptive import CRITERIA, OWN_TOTAL
 from dskd_utils.senses.clustering import write_dictionary
 from dskd_utils.senses.dictionary import SenseDictionary
 from dskd_utils.senses.sample import Sample, plan_sample, self_hits
@@ -100,14 +100,16 @@ def senses(
         max_span: most tokens of a word, the paper's m.
         neighbours: most synonyms and antonyms of a head, all when 0.
         adaptive: a criterion, `"bic"`, `"square-root"` or `"distortion"`, that shares out the centroids which `k` gives
-            all tokens together (the paper's future work, section 8); `k` for every token when empty.
+            all tokens together (the paper's future work, section 8), or `"bic-own"`, as many as BIC asks for; `k` for
+            every token when empty.
         neighbour_tokens: as in `build_dictionary`.
 
     Raises:
         ValueError: an unknown key, text or criterion.
     """
-    if adaptive and adaptive not in CRITERIA:
-        raise ValueError(f"adaptive must be empty or one of {', '.join(CRITERIA)}: got {adaptive!r}")
+    ways = (*CRITERIA, OWN_TOTAL)
+    if adaptive and adaptive not in ways:
+        raise ValueError(f"adaptive must be empty or one of {', '.join(ways)}: got {adaptive!r}")
     sample, sample_folder = sampled_states(study, key, cap, dictionary_text, layers)
     k = k or study.preset["k"]
     parameters = {

@@ -14,7 +14,7 @@ from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import Student, make_student
 from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
-from dskd_utils.stage_adaptive import held_out, numbers_of_senses, unbounded_bic
+from dskd_utils.stage_adaptive import held_out, numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
 from dskd_utils.stage_text import Text, split_layer, states, text
@@ -39,7 +39,6 @@ __all__ = [
     "student",
     "students",
     "text",
-    "unbounded_bic",
 ]
 
 NO_SENSES = {"beta_p": 0.0, "beta_n": 0.0}

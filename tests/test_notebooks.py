@@ -85,7 +85,7 @@ def test_dskd_used_synonyms_and_antonyms_of_the_next_token(study):
 def test_numbers_of_senses_are_compared_at_one_size(study):
     record = result(study[0], "02-senses")
     senses = {row["way"]: row["senses"] for row in record["errors"]}
-    assert set(senses) == {"fixed", "one", "bic", "square-root", "distortion"}
+    assert set(senses) == {"fixed", "one", "bic", "square-root", "distortion", "bic-own"}
     assert senses["one"] < senses["fixed"] == senses["square-root"]
     assert max(senses["bic"], senses["distortion"]) <= senses["fixed"]
     assert all(row["error"] > 0 for row in record["errors"]) and len(record["extremes"]) == 24

@@ -9,7 +9,13 @@ from dskd_utils.report.lexicon_tables import interval
 from dskd_utils.report.paper import RELATED_TOKENS
 
 PARTS = {"train": "training", "extra": "extra", "validation": "validation", "test": "test"}
-WAYS = {"fixed": "the same for all", "one": "one", "bic": "BIC", "square-root": "square root"}
+WAYS = {
+    "fixed": "the same for all",
+    "one": "one",
+    "bic": "BIC",
+    "square-root": "square root",
+    "bic-own": "BIC, its own total",
+}
 NUMBER_METHODS = ("nearest sense", "distance of senses", "probability of one sense")
 TASKS = {"wic": "WiC", "mcl-wic": "MCL-WiC", "all-words": "tagged text"}
 
@@ -161,7 +167,7 @@ def findings(share: Mapping[str, float], errors: pd.DataFrame, numbers: pd.DataF
     """
     raw = share["tokens with k states or fewer, of those with senses"]
     lines = [f"{raw:.0%} of the tokens with senses have no more states than senses, so nothing was clustered for them."]
-    rivals = errors[~errors.way.isin(["fixed", "one"])].sort_values("error")
+    rivals = errors[~errors.way.isin(["fixed", "one", "bic-own"])].sort_values("error")
     best = rivals.iloc[0]
     sure = "the interval leaves out zero" if best.low * best.high > 0 else "the interval holds zero"
     lines.append(
@@ -170,6 +176,12 @@ def findings(share: Mapping[str, float], errors: pd.DataFrame, numbers: pd.DataF
         + ", ".join(f"{_way(row.way)}: {row.difference:+.1%}" for row in rivals.iloc[1:].itertuples())
         + "."
     )
+    own = errors[errors.way == "bic-own"]
+    if len(own):
+        lines.append(
+            f"Left to itself, BIC keeps {own.senses.iloc[0] / errors.senses[errors.way == 'fixed'].iloc[0]:.0%} of the "
+            f"senses, and held-out states lie {own.difference.iloc[0]:+.1%} from the nearest in squared distance."
+        )
     partial = numbers[numbers.measure == "partial"].dropna().sort_values("value", ascending=False)
     if len(partial):
         top = partial.iloc[0]

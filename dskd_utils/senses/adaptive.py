@@ -18,6 +18,7 @@ from dskd_utils.senses.sample import SamplePlan
 
 GRID = (1, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40)  # numbers of senses that are tried
 CRITERIA = ("bic", "square-root", "distortion")
+OWN_TOTAL = "bic-own"  # BIC with as many senses in all as it asks for
 STEPS = 60  # halvings of a bracket of the price
 ROWS = 1 << 17  # states looked at together
 
@@ -68,15 +69,15 @@ def sense_counts(
     total: int | None = None,
     ks: Sequence[int] = GRID,
 ) -> Tensor:
-    """The number of senses of every token by one of the `CRITERIA`.
+    """The number of senses of every token by one of the `CRITERIA`, or by `OWN_TOTAL`.
 
     Args:
-        criterion: `"bic"`, `"square-root"` or `"distortion"`.
+        criterion: `"bic"`, `"square-root"` or `"distortion"`, each held to a total, or `"bic-own"`, which is not.
         curves: `(t, len(ks))` fp32 of `inertia_curves`.
         counts: `(t,)` int64, states of each token.
         width: d.
-        total: most senses of all tokens together, the counts of the tokens without states left out; `"bic"` alone
-            can do without. Where it is below the number of tokens with states, each still gets one.
+        total: most senses of all tokens together, the counts of the tokens without states left out. Where it is below
+            the number of tokens with states, each still gets one. `"bic-own"` does not look at it.
         ks: as in `inertia_curves`.
 
     Returns:
@@ -85,9 +86,11 @@ def sense_counts(
     Raises:
         ValueError: an unknown criterion, or no total for a criterion that needs one.
     """
+    if criterion == OWN_TOTAL:
+        return k_by_bic(curves, counts, width, ks)
     if criterion not in CRITERIA:
-        raise ValueError(f"criterion {criterion!r} is not one of {', '.join(CRITERIA)}")
-    if total is None and criterion != "bic":
+        raise ValueError(f"criterion {criterion!r} is not one of {', '.join(CRITERIA)}, {OWN_TOTAL}")
+    if total is None:
         raise ValueError(f"criterion {criterion!r} shares out a total: give total=")
     if criterion == "square-root":
         return k_by_square_root(curves[:, 0], counts, total, most=max(ks))
@@ -103,7 +106,8 @@ def k_by_bic(
 
     For n states of width d with inertia W the variance is W / (d (n - k)), and k d + 1 numbers are fitted:
     BIC(k) = n d ln(2 pi W / (d (n - k))) + d (n - k) + 2 n ln k + (k d + 1) ln n (Pelleg and Moore's X-means, 2000,
-    with equal proportions). Only k < n is judged, since n clusters fit anything.
+    with equal proportions). A sense needs two states on average, k <= n / 2: with fewer the variance is that of a few
+    near repetitions in the text, and BIC would follow these.
 
     Args:
         total: multiplies the last term, the price of a parameter, by the least factor with which all senses together
@@ -118,7 +122,7 @@ def k_by_bic(
     variance = inertia / (width * (n - k).clamp(min=1))
     misfit = n * width * torch.log(2 * torch.pi * variance) + width * (n - k) + 2 * n * k.log()
     price = ((k * width + 1) * n.clamp(min=1).log()).expand_as(misfit)
-    misfit = misfit.masked_fill((k >= n) & (k > 1), torch.inf)
+    misfit = misfit.masked_fill((2 * k > n) & (k > 1), torch.inf)
     return _cheapest(misfit, price, counts, ks, total, factor=None if total is not None else 1.0)
 
 

@@ -69,6 +69,17 @@ def test_bic_of_states_that_are_all_the_same_is_one_sense():
     assert k_by_bic(inertia_curves(thrice, torch.tensor([0, 60])), torch.tensor([60]), 2).tolist() == [3]
 
 
+def test_bic_does_not_follow_a_few_repetitions():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(31, 64, generator=generator)
+    values[30] = values[0]  # with 30 clusters nothing is left
+    curves = inertia_curves(values, torch.tensor([0, 31]))
+    assert curves[0, GRID.index(30)] < 1e-3
+    assert k_by_bic(curves, torch.tensor([31]), 64).tolist() == [1]
+    for total in (1, 5, 30):
+        assert int(k_by_bic(curves, torch.tensor([31]), 64, total=total)) <= 15
+
+
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("total", [8, 20, 45, 90, 10_000])
 def test_a_total_is_kept_and_no_token_has_more_senses_than_states(tokens, criterion, total):
@@ -189,7 +200,7 @@ def test_blocks_are_held_out_whole():
 
 def test_what_cannot_be_asked():
     curves, counts = torch.ones(2, len(GRID)), torch.tensor([3, 4])
-    with pytest.raises(ValueError, match="'aic' is not one of bic, square-root, distortion"):
+    with pytest.raises(ValueError, match="'aic' is not one of bic, square-root, distortion, bic-own"):
         sense_counts("aic", curves, counts, 3)
     with pytest.raises(ValueError, match="'distortion' shares out a total"):
         sense_counts("distortion", curves, counts, 3)
