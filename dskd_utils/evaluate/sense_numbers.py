@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 
 from dskd_utils.evaluate.significance import paired_bootstrap
@@ -69,15 +70,23 @@ def words_by_senses(
 
 
 def extremes(words: pd.DataFrame, criterion: str, count: int = 12) -> pd.DataFrame:
-    """The words of most and of fewest senses by a criterion, `count` each, as `kind, word, states, senses, wordnet`.
+    """The words of most and of fewest senses for their frequency, `count` each.
 
-    Of equal numbers the word with fewer states comes first among the most, the one with more states among the fewest.
+    Numbers of senses rise with the number of states, so a word is compared with what is typical: the median over words
+    with as many states to a factor of two. Function words (scikit-learn's English stop words) are left out. Of equal
+    ratios the word with more states comes first.
+
+    Returns:
+        columns `kind, word, states, senses, typical, wordnet`; `kind` is `"most"` or `"fewest"`.
     """
-    columns = {criterion: "senses"}
-    most = words.sort_values([criterion, "states", "word"], ascending=[False, True, True]).head(count)
-    fewest = words.sort_values([criterion, "states", "word"], ascending=[True, False, True]).head(count)
+    octave = np.log2(words.states).astype(int)
+    typical = words.groupby(octave)[criterion].transform("median")
+    table = words.assign(senses=words[criterion], typical=typical, ratio=words[criterion] / typical)
+    table = table[~table.word.isin(ENGLISH_STOP_WORDS)]
+    most = table.sort_values(["ratio", "states", "word"], ascending=[False, False, True]).head(count)
+    fewest = table.sort_values(["ratio", "states", "word"], ascending=[True, False, True]).head(count)
     found = pd.concat([most.assign(kind="most"), fewest.assign(kind="fewest")], ignore_index=True)
-    return found.rename(columns=columns)[["kind", "word", "states", "senses", "wordnet"]]
+    return found[["kind", "word", "states", "senses", "typical", "wordnet"]]
 
 
 def agreement(words: pd.DataFrame, criteria: Sequence[str], *, seed: int = 0) -> pd.DataFrame:

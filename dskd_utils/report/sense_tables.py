@@ -64,26 +64,25 @@ def key_table(facts: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
 
 
 def held_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tests of senses for reading: a row a task, key and method, accuracy in percent with its interval.
+    """Tests of senses for reading: a row a task and method, a column a key, accuracy in percent with its interval.
+
+    A method that reads no state has the same accuracy for every key. The last row of a task says how many of its items
+    have senses.
 
     Args:
         rows: of `evaluate.word_senses.sense_table` for one or more keys.
     """
     rows = rows[rows.metric == "accuracy"].drop_duplicates(["task", "method", "key"])
-    shown = pd.DataFrame(
-        {
-            "test": rows.task.map(lambda task: TASKS.get(task, task)),
-            "method": rows.method,
-            "key": rows.key.where(rows.key != "any", "-"),
-            "accuracy, 95% interval": [
-                interval(100 * v, 100 * low, 100 * high, 1)
-                for v, low, high in zip(rows.value, rows.low, rows.high, strict=True)
-            ],
-            "items": rows.n,
-            "with senses": rows.covered,
-        }
-    )
-    return shown.sort_values(["test", "method"], kind="stable").style.hide()
+    keys = [key for key in dict.fromkeys(rows.key) if key != "any"]
+    lines = []
+    for task, part in rows.groupby("task", sort=False):
+        for method, found in part.groupby("method", sort=True):
+            cells = {row.key: interval(100 * row.value, 100 * row.low, 100 * row.high, 1) for row in found.itertuples()}
+            lines.append([task, method, *(cells.get(key, cells.get("any", "-")) for key in keys)])
+        known = part[part.key != "any"].groupby("key").covered.max()
+        lines.append([task, f"words with senses, of {part.n.max():,}", *(f"{known.get(key, 0):,}" for key in keys)])
+    shown = pd.DataFrame(lines, columns=["test", "method", *keys])
+    return shown.assign(test=shown.test.map(lambda task: TASKS.get(task, task))).style.hide()
 
 
 def error_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +106,7 @@ def error_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Tests of senses for dictionaries of equal size, a row a way and a column a test, accuracy in percent.
+    """Tests of senses, a row a test and a column a way to choose the numbers: percent, and half the 95% interval.
 
     Args:
         rows: of `evaluate.word_senses.sense_table`, with a column `way`.
@@ -118,7 +117,7 @@ def numbers_table(rows: pd.DataFrame) -> pd.DataFrame:
             "number of senses": found.way.map(lambda way: WAYS.get(way, way)),
             "test": found.task.map(lambda task: TASKS.get(task, task)) + ", " + found.method,
             "accuracy": [
-                interval(100 * v, 100 * low, 100 * high, 1)
+                f"{100 * v:.1f}\u00a0±\u00a0{50 * (high - low):.1f}"
                 for v, low, high in zip(found.value, found.low, found.high, strict=True)
             ],
         }

@@ -70,9 +70,11 @@ def test_correlation_is_spearmans_and_the_partial_one_takes_frequency_out(words)
     assert table.loc["same"][["value", "low", "high"]].isna().to_numpy().all()
 
 
-def test_the_ends_of_the_list(words):
-    found = extremes(words, "frequency", count=3)
-    assert found.kind.tolist() == ["most"] * 3 + ["fewest"] * 3
-    assert found.senses[:3].min() >= words.frequency.nlargest(3).min()
-    assert found.senses[3:].tolist() == [1, 1, 1]
-    assert found.states[3] >= found.states[4] >= found.states[5]
+def test_words_are_ranked_among_those_of_their_frequency():
+    words = pd.DataFrame({"word": ["rich", "poor", "usual", "plain", "the", "rare", "odd"],
+                          "states": [500, 400, 300, 260, 500, 40, 50], "wordnet": 1,
+                          "bic": [30, 5, 10, 10, 40, 4, 2]})  # fmt: skip
+    found = extremes(words, "bic", count=2)
+    assert found.kind.tolist() == ["most"] * 2 + ["fewest"] * 2
+    assert found.word.tolist() == ["rich", "rare", "poor", "odd"]  # not "the", a function word
+    assert found.typical.tolist() == [10, 3, 10, 3] and found.senses.tolist() == [30, 4, 5, 2]

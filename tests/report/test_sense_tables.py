@@ -22,7 +22,26 @@ def test_tests_of_senses_stand_beside_each_other_by_the_number_of_senses():
                          row | {"way": "bic", "method": "majority class"}])  # fmt: skip
     shown = sense_tables.numbers_table(rows)
     assert shown.columns.tolist() == ["the same for all", "BIC"] and shown.index.tolist() == ["WiC, nearest sense"]
-    assert shown.iloc[0].tolist() == ["50.0\u00a0[40.0,\u00a060.0]", "55.0\u00a0[40.0,\u00a060.0]"]
+    assert shown.iloc[0].tolist() == ["50.0\u00a0±\u00a010.0", "55.0\u00a0±\u00a010.0"]
+
+
+def test_held_table_has_a_column_a_key_and_counts_the_words_with_senses():
+    row = {
+        "task": "wic",
+        "method": "nearest sense",
+        "metric": "accuracy",
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "n": 10,
+    }
+    rows = pd.DataFrame([row | {"key": "next", "covered": 9}, row | {"key": "input", "value": 0.6, "covered": 7},
+                         row | {"key": "any", "method": "majority class", "covered": 10},
+                         row | {"key": "next", "metric": "accuracy, covered", "covered": 9}])  # fmt: skip
+    shown = sense_tables.held_table(rows).data
+    assert shown.columns.tolist() == ["test", "method", "next", "input"]
+    assert shown.method.tolist() == ["majority class", "nearest sense", "words with senses, of 10"]
+    assert shown.next.tolist() == ["50.0\u00a0[40.0,\u00a060.0]"] * 2 + ["9"] and shown.input.tolist()[2] == "7"
 
 
 def test_ends_of_the_list_stand_side_by_side():
