@@ -134,10 +134,14 @@ def ambiguity_table(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `evaluate.sense_numbers.extremes`.
     """
     sides = {
-        kind: part.drop(columns="kind").reset_index(drop=True).rename(columns={"wordnet": "in WordNet"})
+        kind: part.drop(columns="kind").reset_index(drop=True).rename(columns={"wordnet": "WordNet"})
         for kind, part in rows.groupby("kind", sort=False)
     }
-    return pd.concat(sides, axis=1).style.hide()
+    return (
+        pd.concat(sides, axis=1)
+        .style.hide()
+        .format(precision=3, formatter={(kind, "typical"): "{:g}" for kind in sides})
+    )
 
 
 def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:

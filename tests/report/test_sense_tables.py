@@ -46,9 +46,11 @@ def test_held_table_has_a_column_a_key_and_counts_the_words_with_senses():
 
 def test_ends_of_the_list_stand_side_by_side():
     rows = pd.DataFrame({"kind": ["most", "most", "fewest"], "word": ["a", "b", "c"], "states": [1, 2, 3],
-                         "senses": [9, 8, 1], "wordnet": [4, 5, 6]})  # fmt: skip
+                         "senses": [9, 8, 1], "typical": [2.5, 3.0, 4.0], "wordnet": [4, 5, 6]})  # fmt: skip
+    assert ">2.5<" in sense_tables.ambiguity_table(rows).to_html()
+    assert "3.0" not in sense_tables.ambiguity_table(rows).to_html()
     shown = sense_tables.ambiguity_table(rows).data
-    assert shown[("most", "word")].tolist() == ["a", "b"] and shown[("fewest", "in WordNet")][0] == 6
+    assert shown[("most", "word")].tolist() == ["a", "b"] and shown[("fewest", "WordNet")][0] == 6
 
 
 def test_agreement_has_a_row_a_criterion():
