@@ -137,11 +137,8 @@ def ambiguity_table(rows: pd.DataFrame) -> pd.DataFrame:
         kind: part.drop(columns="kind").reset_index(drop=True).rename(columns={"wordnet": "WordNet"})
         for kind, part in rows.groupby("kind", sort=False)
     }
-    return (
-        pd.concat(sides, axis=1)
-        .style.hide()
-        .format(precision=3, formatter={(kind, "typical"): "{:g}" for kind in sides})
-    )
+    table = pd.concat(sides, axis=1)
+    return table.style.hide().format(lambda value: value if isinstance(value, str) else f"{value:g}", na_rep="")
 
 
 def agreement_table(rows: pd.DataFrame) -> pd.DataFrame:
