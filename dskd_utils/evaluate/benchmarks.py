@@ -169,15 +169,15 @@ def evaluate_questions(
     truncated = sum(prompt.truncated for prompt in prompts)
     if truncated:
         logger.warning("%s: %d of %d prompts were cut to fit %d tokens", task, truncated, len(prompts), room)
+    logger.info("%s: %s on %d questions", task, ", ".join(models), len(prompts))
+    if task == "squad2":
+        answers = answer_passages(list(models.values()), tokenizer, prompts, plain=plain)
+    else:
+        answers = choose(list(models.values()), tokenizer, prompts, protocol, plain=plain)
     records = []
-    for name, model in models.items():
-        logger.info("%s: %s on %d questions", task, name, len(prompts))
+    for name, of_model in zip(models, answers, strict=True):
         fixed = {"model": name, "task": task, "protocol": protocol}
-        if task == "squad2":
-            answers = answer_passages(model, tokenizer, prompts, plain=plain)
-        else:
-            answers = choose(model, tokenizer, prompts, protocol, plain=plain)
-        for prompt, found in zip(prompts, answers, strict=True):
+        for prompt, found in zip(prompts, of_model, strict=True):
             q = prompt.question
             records.append(fixed | {"split": q.split, "question_id": q.id, "subject": q.subject} | found)
     records = pd.DataFrame(records)

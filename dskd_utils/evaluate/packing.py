@@ -15,6 +15,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers import DynamicCache, PreTrainedModel
 
+from dskd_utils.evaluate.relatives import Relatives
+
 PACK_TOKENS = 512  # new tokens a forward pass: enough to fill the matrix units, little attention to masked tokens
 Ids = Sequence[int]
 
@@ -127,22 +129,36 @@ def forward(
     return out.last_hidden_state[0]
 
 
-def _prefix_cache(model: PreTrainedModel, prefix: Ids) -> DynamicCache:
+def _row(
+    models: Relatives,
+    ids: np.ndarray,
+    positions: np.ndarray,
+    allowed: np.ndarray,
+    keys: np.ndarray,
+    caches: list[DynamicCache],
+) -> list[torch.Tensor]:
+    """Final hidden states (n, d) of every model for one packed row; the caches grow by its keys and values."""
+    own = [top or model for top, model in zip(models.tops, models.models, strict=True)]
+    masks = [additive_mask(model, allowed, positions, keys) for model in own]
+    row, places = torch.from_numpy(ids)[None], torch.from_numpy(positions)[None]
+    return [states[0] for states in models.states(row, places, masks, caches)]
+
+
+def _prefix_caches(models: Relatives, prefix: Ids) -> list[DynamicCache]:
     """Keys and values of a prefix, in layers that keep all positions whatever the window (the masks apply it)."""
-    cache = DynamicCache()
+    caches = [DynamicCache() for _ in models.models]
     if len(prefix):
         positions = np.arange(len(prefix))
         seen = positions[:, None] >= positions[None, :]
-        mask = additive_mask(model, seen, positions, positions)
-        forward(model, np.asarray(prefix, dtype=np.int64), positions, mask, cache)
-    return cache
+        _row(models, np.asarray(prefix, dtype=np.int64), positions, seen, positions, caches)
+    return caches
 
 
-def _run_pack(model: PreTrainedModel, pack: Pack, prefix_length: int, cache: DynamicCache) -> torch.Tensor:
+def _run_pack(models: Relatives, pack: Pack, prefix_length: int, caches: list[DynamicCache]) -> list[torch.Tensor]:
     positions = prefix_length + pack.depth
     allowed = np.concatenate([np.ones((len(positions), prefix_length), dtype=bool), pack.allowed], axis=1)
     keys = np.concatenate([np.arange(prefix_length), positions])
-    return forward(model, pack.ids, positions, additive_mask(model, allowed, positions, keys), cache)
+    return _row(models, pack.ids, positions, allowed, keys, caches)
 
 
 def _copy(cache: DynamicCache) -> DynamicCache:
@@ -151,9 +167,14 @@ def _copy(cache: DynamicCache) -> DynamicCache:
 
 
 def run_packs(
-    model: PreTrainedModel, prefixes: Sequence[Ids], sequences: Sequence[Ids], tokens: int, desc: str
-) -> Iterator[tuple[Pack, list[int], torch.Tensor, DynamicCache, int]]:
-    """Run all sequences prefix by prefix: pack, requests in it, states (n, d), grown cache, length of the prefix."""
+    models: Relatives, prefixes: Sequence[Ids], sequences: Sequence[Ids], tokens: int, desc: str
+) -> Iterator[tuple[Pack, list[int], list[torch.Tensor], list[DynamicCache], int]]:
+    """Run all sequences prefix by prefix, every pack through all models before the next.
+
+    Yields:
+        a pack, the requests in it, for every model its states (n, d) and its grown cache as `Relatives.states` has
+        them, and the length of the prefix.
+    """
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, (prefix, sequence) in enumerate(zip(prefixes, sequences, strict=True)):
         if not len(sequence):
@@ -161,9 +182,9 @@ def run_packs(
         groups.setdefault(tuple(prefix), []).append(i)
     with tqdm(total=len(sequences), desc=desc, unit="request", delay=5, leave=False) as bar:
         for prefix, members in groups.items():
-            cache = _prefix_cache(model, prefix)
+            caches = _prefix_caches(models, prefix)
             for pack in pack_sequences([sequences[i] for i in members], tokens):
-                grown = _copy(cache)
-                states = _run_pack(model, pack, len(prefix), grown)
+                grown = [_copy(cache) for cache in caches]
+                states = _run_pack(models, pack, len(prefix), grown)
                 yield pack, [members[m] for m in pack.members], states, grown, len(prefix)
                 bar.update(len(pack.members))

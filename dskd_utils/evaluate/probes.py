@@ -41,17 +41,17 @@ class Estimate(NamedTuple):
 
 
 def span_logprobs(
-    model: Any, tokenizer: Any, asked: Sequence[tuple[str, str]], *, plain: bool = False
+    models: Sequence[Any], tokenizer: Any, asked: Sequence[tuple[str, str]], *, plain: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-probability in nats of a word, all tokens of its span, after a prompt; equal prompts are computed once.
 
     Args:
-        model, tokenizer: a causal language model and its own tokenizer.
+        models, tokenizer: causal language models, and the tokenizer of all of them.
         asked: (prompt, word); the word follows behind a blank.
         plain: one request at a time, without any reuse.
 
     Returns:
-        Sums float64 (n,) and tokens of the words int64 (n,).
+        Sums float64 (m, n), a row a model, and tokens of the words int64 (n,).
     """
     prompts = list(dict.fromkeys(prompt for prompt, _ in asked))
     # The token that the tokenizer itself puts before plain text, if any.
@@ -59,7 +59,7 @@ def span_logprobs(
     encoded = tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"] if prompts else []
     contexts = {prompt: [*start, *ids] for prompt, ids in zip(prompts, encoded, strict=True)}
     spans = word_spans(dict.fromkeys(word for _, word in asked), tokenizer)
-    return continuation_logprobs(model, [((), contexts[p], spans[w]) for p, w in asked], plain=plain)
+    return continuation_logprobs(models, [((), contexts[p], spans[w]) for p, w in asked], plain=plain)
 
 
 def pair_records(
@@ -94,8 +94,8 @@ def pair_records(
     rows = list(zip(pairs["word"], pairs["other"], strict=True))
     asked = [(template.format(word), other) for both in templates for template in both for word, other in rows]
     found = []
-    for name, model in models.items():
-        sums, counts = span_logprobs(model, tokenizer, asked, plain=plain)
+    by_model, counts = span_logprobs(list(models.values()), tokenizer, asked, plain=plain)
+    for name, sums in zip(models, by_model, strict=True):
         sums = sums.reshape(len(templates), 2, len(rows))  # (templates, synonym and antonym, pairs)
         by_template, tokens = (sums[:, 0] - sums[:, 1]).T, counts[: len(rows)]
         scores = {"by_template": by_template.tolist(), "sum": by_template.mean(1), "mean": by_template.mean(1) / tokens}
@@ -136,8 +136,8 @@ def question_records(
     ends = np.cumsum([len(options) for _, _, options in shown])[:-1]
     counted = [np.array(counts) for counts in questions["counts"]]
     chosen = {MOST_FREQUENT: (counted, counted)}
-    for name, model in models.items():
-        sums, counts = span_logprobs(model, tokenizer, asked, plain=plain)
+    by_model, counts = span_logprobs(list(models.values()), tokenizer, asked, plain=plain)
+    for name, sums in zip(models, by_model, strict=True):
         scores, tokens = sums.reshape(len(templates), -1).mean(0), counts[: len(sums) // len(templates)]
         chosen[name] = np.split(scores, ends), np.split(scores / tokens, ends)
     found = []

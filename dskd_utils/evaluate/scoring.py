@@ -1,18 +1,21 @@
 """Log-probabilities and greedy answers of plain Hugging Face models (paper section 5, all tables).
 
-The requests run through `packing`, which computes shared tokens once; the head is applied only at the positions
-that are asked for. `plain=True` is the slow path, one request at a time, that the fast one is tested against.
+The requests run through `packing`, which computes shared tokens once, and through `relatives`, which computes shared
+layers once; the head is applied only at the positions that are asked for. `plain=True` is the slow path, one model and
+one request at a time, that the fast one is tested against.
 """
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
-from dskd_utils.evaluate.packing import PACK_TOKENS, Ids, additive_mask, can_pack, forward, run_packs
+from dskd_utils.evaluate.packing import PACK_TOKENS, Ids, Pack, additive_mask, can_pack, forward, run_packs
+from dskd_utils.evaluate.relatives import relatives
 
 logger = logging.getLogger(__name__)
 
@@ -44,45 +47,46 @@ def scoring_mode(*models: PreTrainedModel) -> Iterator[None]:
             model.train(flag)
 
 
-def _use_plain(model: PreTrainedModel, plain: bool) -> bool:
-    if not plain and not can_pack(model):
-        logger.warning("%s cannot be packed: scored one request at a time, the slow way", type(model).__name__)
-        return True
+def _use_plain(models: Sequence[PreTrainedModel], plain: bool) -> bool:
+    for model in models if not plain else ():
+        if not can_pack(model):
+            logger.warning("%s cannot be packed: scored one request at a time, the slow way", type(model).__name__)
+            return True
     return plain
 
 
 def continuation_logprobs(
-    model: PreTrainedModel, requests: Sequence[Request], *, tokens: int = PACK_TOKENS, plain: bool = False
+    models: Sequence[PreTrainedModel], requests: Sequence[Request], *, tokens: int = PACK_TOKENS, plain: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-probability in nats of every continuation after its prefix and context, and its number of tokens.
 
     Args:
-        model: any decoder of transformers.
+        models: decoders of transformers with one tokenizer; what they share is computed once.
         requests: (prefix ids, context ids, continuation ids); equal prefixes are computed once; context and
             continuation hold at least one token each.
         tokens: new tokens a forward pass.
         plain: one request at a time, all tokens, all logits: the slow path that the fast one is tested against.
 
     Returns:
-        Sums float64 (r,) and counts int64 (r,), in the order of the requests.
+        Sums float64 (m, r), a row a model, and counts int64 (r,), in the order of the requests.
 
     Raises:
         ValueError: an empty context or continuation.
     """
     if any(not len(context) or not len(continuation) for _, context, continuation in requests):
         raise ValueError("a request has an empty context or continuation: both need at least one token")
-    sums = np.zeros(len(requests))
+    sums = np.zeros((len(models), len(requests)))
     counts = np.array([len(continuation) for _, _, continuation in requests], dtype=np.int64)
-    with scoring_mode(model):
-        if _use_plain(model, plain):
-            for r, (prefix, context, continuation) in enumerate(requests):
+    with scoring_mode(*models):
+        if _use_plain(models, plain):
+            for (m, model), (r, (prefix, context, continuation)) in product(enumerate(models), enumerate(requests)):
                 logits = _plain_logits(model, [*prefix, *context, *continuation])[-len(continuation) - 1 : -1]
                 targets = torch.tensor(continuation, device=logits.device)
-                sums[r] = logits.log_softmax(-1).gather(1, targets[:, None]).double().sum().item()
+                sums[m, r] = logits.log_softmax(-1).gather(1, targets[:, None]).double().sum().item()
             return sums, counts
         sequences = [[*context, *continuation[:-1]] for _, context, continuation in requests]
         for pack, members, states, _, _ in run_packs(
-            model, [r[0] for r in requests], sequences, tokens, "continuations"
+            relatives(models), [r[0] for r in requests], sequences, tokens, "continuations"
         ):
             # The last token of a context stands in several paths: its row of logits is computed once for all.
             wanted = [
@@ -94,10 +98,12 @@ def continuation_logprobs(
             targets, owners = (np.array([w[i] for w in wanted]) for i in (1, 2))
             for start in range(0, len(nodes), HEAD_ROWS):
                 chunk = nodes[start : start + HEAD_ROWS]
-                logprobs = head_logits(model, states[torch.from_numpy(chunk).to(states.device)]).log_softmax(-1)
                 here = (row >= start) & (row < start + len(chunk))
-                picked = logprobs[torch.from_numpy(row[here] - start), torch.from_numpy(targets[here])]
-                np.add.at(sums, owners[here], picked.double().cpu().numpy())
+                wanted_rows, wanted_tokens = torch.from_numpy(row[here] - start), torch.from_numpy(targets[here])
+                for model, of_model, own in zip(models, states, sums, strict=True):
+                    logits = head_logits(model, of_model[torch.from_numpy(chunk).to(of_model.device)])
+                    picked = logits.log_softmax(-1)[wanted_rows, wanted_tokens]
+                    np.add.at(own, owners[here], picked.double().cpu().numpy())
     return sums, counts
 
 
@@ -106,7 +112,7 @@ def _plain_logits(model: PreTrainedModel, ids: Ids) -> torch.Tensor:
 
 
 def label_logprobs(
-    model: PreTrainedModel,
+    models: Sequence[PreTrainedModel],
     prompts: Sequence[tuple[Ids, Ids]],
     labels: Ids,
     *,
@@ -116,38 +122,40 @@ def label_logprobs(
     """Log-probability in nats of every label token after every prompt, and the most probable token of all.
 
     Args:
-        model: any decoder of transformers.
+        models: decoders of transformers with one tokenizer; what they share is computed once.
         prompts: (prefix ids, context ids), the context not empty.
         labels: token ids of the l labels.
         tokens: new tokens a forward pass.
         plain: one prompt at a time, all logits.
 
     Returns:
-        Log-probabilities over the whole vocabulary, float64 (r, l), and the argmax token ids, int64 (r,).
+        Log-probabilities over the whole vocabulary, float64 (m, r, l), a row a model, and the argmax token ids, int64
+        (m, r).
     """
-    scores, best = np.zeros((len(prompts), len(labels))), np.zeros(len(prompts), dtype=np.int64)
-    labels = torch.tensor(list(labels), device=model.device)
+    shape = len(models), len(prompts)
+    scores, best = np.zeros((*shape, len(labels))), np.zeros(shape, dtype=np.int64)
+    labels = list(labels)
 
-    def read(logits: torch.Tensor, rows) -> None:
-        scores[rows] = logits.log_softmax(-1)[:, labels].double().cpu().numpy()
-        best[rows] = logits.argmax(-1).cpu().numpy()
+    def read(m: int, logits: torch.Tensor, rows) -> None:
+        scores[m, rows] = logits.log_softmax(-1)[:, labels].double().cpu().numpy()
+        best[m, rows] = logits.argmax(-1).cpu().numpy()
 
-    with scoring_mode(model):
-        if _use_plain(model, plain):
-            for r, (prefix, context) in enumerate(prompts):
-                read(_plain_logits(model, [*prefix, *context])[-1:], [r])
+    with scoring_mode(*models):
+        if _use_plain(models, plain):
+            for (m, model), (r, (prefix, context)) in product(enumerate(models), enumerate(prompts)):
+                read(m, _plain_logits(model, [*prefix, *context])[-1:], [r])
             return scores, best
         prefixes, contexts = [p[0] for p in prompts], [p[1] for p in prompts]
-        for pack, members, states, _, _ in run_packs(model, prefixes, contexts, tokens, "labels"):
-            last = torch.tensor([path[-1] for path in pack.paths], device=states.device)
-            for start in range(0, len(last), HEAD_ROWS):
-                logits = head_logits(model, states[last[start : start + HEAD_ROWS]])
-                read(logits, members[start : start + HEAD_ROWS])
+        for pack, members, states, _, _ in run_packs(relatives(models), prefixes, contexts, tokens, "labels"):
+            last = torch.tensor([path[-1] for path in pack.paths])
+            for start, (m, model) in product(range(0, len(last), HEAD_ROWS), enumerate(models)):
+                rows = slice(start, start + HEAD_ROWS)
+                read(m, head_logits(model, states[m][last[rows].to(states[m].device)]), members[rows])
     return scores, best
 
 
 def greedy(
-    model: PreTrainedModel,
+    models: Sequence[PreTrainedModel],
     prompts: Sequence[tuple[Ids, Ids]],
     stop: Callable[[list[int]], bool],
     *,
@@ -158,7 +166,7 @@ def greedy(
     """Most probable next token again and again, all prompts of a pack in step, until `stop` or the limit.
 
     Args:
-        model: any decoder of transformers.
+        models: decoders of transformers with one tokenizer; what they share is computed once.
         prompts: (prefix ids, context ids), the context not empty.
         stop: told the tokens generated so far for a prompt, says whether it is finished.
         max_new_tokens: at most so many tokens a prompt, at least 1.
@@ -166,33 +174,52 @@ def greedy(
         plain: one prompt at a time, the whole text again for every token.
 
     Returns:
-        The generated token ids of every prompt, with the one that stopped it.
+        For every model the generated token ids of every prompt, with the one that stopped it.
     """
-    answers: list[list[int]] = [[] for _ in prompts]
-    with scoring_mode(model):
-        if _use_plain(model, plain):
-            for answer, (prefix, context) in zip(answers, prompts, strict=True):
-                while len(answer) < max_new_tokens and not (answer and stop(answer)):
-                    answer.append(_plain_logits(model, [*prefix, *context, *answer])[-1].argmax().item())
+    answers: list[list[list[int]]] = [[[] for _ in prompts] for _ in models]
+    with scoring_mode(*models):
+        if _use_plain(models, plain):
+            for model, own in zip(models, answers, strict=True):
+                for answer, (prefix, context) in zip(own, prompts, strict=True):
+                    while len(answer) < max_new_tokens and not (answer and stop(answer)):
+                        answer.append(_plain_logits(model, [*prefix, *context, *answer])[-1].argmax().item())
             return answers
+        family = relatives(models)
         prefixes, contexts = [p[0] for p in prompts], [p[1] for p in prompts]
-        for pack, members, states, cache, prefix_length in run_packs(model, prefixes, contexts, tokens, "answers"):
-            leaves = np.array([path[-1] for path in pack.paths])
-            seen = np.concatenate([np.ones((len(leaves), prefix_length), dtype=bool), pack.allowed[leaves]], axis=1)
-            keys = np.concatenate([np.arange(prefix_length), prefix_length + pack.depth])
-            states, active = states[torch.from_numpy(leaves).to(states.device)], np.arange(len(leaves))
-            for step in range(max_new_tokens):
-                chosen = head_logits(model, states).argmax(-1).cpu().numpy()
-                for a, token in zip(active, chosen, strict=True):
-                    answers[members[a]].append(int(token))
-                going = np.array([not stop(answers[members[a]]) for a in active], dtype=bool)
-                active = active[going]
-                if step + 1 == max_new_tokens or not len(active):
-                    break
-                positions = prefix_length + pack.depth[leaves[active]] + 1 + step
-                own = np.zeros((len(leaves), len(active)), dtype=bool)
-                own[active, np.arange(len(active))] = True
-                seen, keys = np.concatenate([seen, own], axis=1), np.concatenate([keys, positions])
-                mask = additive_mask(model, seen[active], positions, keys)
-                states = forward(model, chosen[going], positions, mask, cache)
+        for pack, members, states, caches, prefix_length in run_packs(family, prefixes, contexts, tokens, "answers"):
+            for m, model in enumerate(models):
+                own = [answers[m][member] for member in members]
+                cache = family.own_cache(m, caches)
+                _continue(model, pack, states[m], cache, prefix_length, own, stop, max_new_tokens)
     return answers
+
+
+def _continue(
+    model: PreTrainedModel,
+    pack: Pack,
+    states: torch.Tensor,
+    cache: DynamicCache,
+    prefix_length: int,
+    answers: list[list[int]],
+    stop: Callable[[list[int]], bool],
+    max_new_tokens: int,
+) -> None:
+    """Extend the answers to a pack's prompts, all in step; a finished one leaves the row."""
+    leaves = np.array([path[-1] for path in pack.paths])
+    seen = np.concatenate([np.ones((len(leaves), prefix_length), dtype=bool), pack.allowed[leaves]], axis=1)
+    keys = np.concatenate([np.arange(prefix_length), prefix_length + pack.depth])
+    states, active = states[torch.from_numpy(leaves).to(states.device)], np.arange(len(leaves))
+    for step in range(max_new_tokens):
+        chosen = head_logits(model, states).argmax(-1).cpu().numpy()
+        for a, token in zip(active, chosen, strict=True):
+            answers[a].append(int(token))
+        going = np.array([not stop(answers[a]) for a in active], dtype=bool)
+        active = active[going]
+        if step + 1 == max_new_tokens or not len(active):
+            return
+        positions = prefix_length + pack.depth[leaves[active]] + 1 + step
+        own = np.zeros((len(leaves), len(active)), dtype=bool)
+        own[active, np.arange(len(active))] = True
+        seen, keys = np.concatenate([seen, own], axis=1), np.concatenate([keys, positions])
+        mask = additive_mask(model, seen[active], positions, keys)
+        states = forward(model, chosen[going], positions, mask, cache)

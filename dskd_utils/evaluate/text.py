@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from dskd_utils.evaluate.relatives import Relatives, relatives
 from dskd_utils.evaluate.scoring import head_logits, scoring_mode
 
 MEASURES = ("nll", "kl", "top1_agreement", "accuracy")
@@ -45,9 +46,10 @@ def text_measures(models: Mapping[str, Any], packed: Any, teacher_name: str, *, 
         raise ValueError(f"the models' vocabularies differ ({widths}): compare models of one tokenizer")
     sums = {name: np.zeros((len(counts), len(MEASURES))) for name in models}
     rows = max(1, BATCH_TOKENS // packed.ids.shape[1])
+    family = relatives(list(models.values()))
     with scoring_mode(*models.values()):
         for start in tqdm(range(0, len(counts), rows), desc="held-out text", delay=5, leave=False):
-            _add_batch(models, packed, teacher_name, slice(start, start + rows), chunk, sums)
+            _add_batch(models, family, packed, teacher_name, slice(start, start + rows), chunk, sums)
     found = []
     for name in models:
         for column, metric in enumerate(MEASURES):
@@ -60,18 +62,21 @@ def text_measures(models: Mapping[str, Any], packed: Any, teacher_name: str, *, 
 
 
 def _add_batch(
-    models: Mapping[str, Any], packed: Any, teacher_name: str, batch: slice, chunk: int, sums: dict[str, np.ndarray]
+    models: Mapping[str, Any],
+    family: Relatives,
+    packed: Any,
+    teacher_name: str,
+    batch: slice,
+    chunk: int,
+    sums: dict[str, np.ndarray],
 ) -> None:
     """Add every model's sums a block, (B, 4) in the order of `MEASURES`, over the blocks of `batch`."""
     ids, positions, targets = packed.ids[batch], packed.positions[batch], packed.targets[batch]
     valid = targets != -100
     blocks = (torch.arange(batch.start, batch.start + len(ids))[:, None].expand_as(ids))[valid].numpy()
     targets = targets[valid]
-    states = {}
-    for name, model in models.items():
-        at = {"input_ids": ids.to(model.device), "position_ids": positions.to(model.device)}
-        out = model.base_model(**at, attention_mask=None, use_cache=False)
-        states[name] = out.last_hidden_state[valid.to(model.device)]  # (n, d)
+    found = zip(models, family.states(ids, positions, [None] * len(models)), strict=True)
+    states = {name: of_model[valid.to(of_model.device)] for name, of_model in found}  # (n, d)
     for start in range(0, len(targets), chunk):
         part = slice(start, start + chunk)
         teacher = head_logits(models[teacher_name], states[teacher_name][part]).log_softmax(-1)  # (chunk, v)

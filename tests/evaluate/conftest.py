@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -28,22 +30,30 @@ SIZE = {
 }
 
 
-def build(kind, seed=0):
+def build(kind, seed=0, layers=2):
     torch.manual_seed(seed)
+    size = SIZE | {"num_hidden_layers": layers}
     if kind == "llama":
-        return LlamaForCausalLM(LlamaConfig(**SIZE)).eval()
+        return LlamaForCausalLM(LlamaConfig(**size)).eval()
     if kind == "mistral":  # one window, narrower than the prompts
-        return MistralForCausalLM(MistralConfig(**SIZE, sliding_window=7, head_dim=8)).eval()
+        return MistralForCausalLM(MistralConfig(**size, sliding_window=7, head_dim=8)).eval()
+    kinds = ["sliding_attention", "full_attention"] * (layers // 2)
     if kind == "qwen2":  # one layer with a window and one without
-        more = {"use_sliding_window": True, "sliding_window": 7, "layer_types": ["sliding_attention", "full_attention"]}
-        return Qwen2ForCausalLM(Qwen2Config(**SIZE, **more)).eval()
-    more = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 7, "head_dim": 8}
-    return Gemma3ForCausalLM(Gemma3TextConfig(**SIZE, **more, final_logit_softcapping=5.0)).eval()
+        more = {"use_sliding_window": True, "sliding_window": 7, "layer_types": kinds}
+        return Qwen2ForCausalLM(Qwen2Config(**size, **more)).eval()
+    more = {"layer_types": kinds, "sliding_window": 7, "head_dim": 8}
+    return Gemma3ForCausalLM(Gemma3TextConfig(**size, **more, final_logit_softcapping=5.0)).eval()
 
 
 @pytest.fixture(scope="session", params=["llama", "mistral", "qwen2", "gemma3"])
 def any_model(request):
     return build(request.param)
+
+
+@pytest.fixture(scope="session")
+def deep_model():
+    """A model of four layers, by kind."""
+    return functools.cache(lambda kind: build(kind, layers=4))
 
 
 @pytest.fixture(scope="session")

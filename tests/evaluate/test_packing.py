@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from dskd_utils.evaluate.packing import can_pack, pack_sequences, run_packs
+from dskd_utils.evaluate.relatives import relatives
 from dskd_utils.evaluate.scoring import scoring_mode
 
 
@@ -37,7 +38,7 @@ def test_one_prefix_is_computed_once_and_left_as_it_was(any_model):
         lambda module, args, out: widths.append(out.shape[1])
     )
     with scoring_mode(any_model):
-        for _, _, _, cache, _ in run_packs(any_model, [prefix] * 6, sequences, 18, "test"):
+        for _, _, _, (cache,), _ in run_packs(relatives([any_model]), [prefix] * 6, sequences, 18, "test"):
             caches.append(cache.layers[0].keys[:, :, :20].clone())
     handle.remove()
     assert widths == [20, 18, 18, 18]

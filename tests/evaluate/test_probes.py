@@ -53,7 +53,7 @@ def whole_logprob(model, tokenizer, prompt, word):
 def test_a_words_span_is_scored_behind_its_prompt_on_every_architecture(any_teacher):
     model, tokenizer = any_teacher.model, any_teacher.tokenizer
     asked = [("A synonym of happy is", word) for word in ("glad", "unhappy", "zebra")] + [("the bank", "glad")] * 2
-    sums, tokens = span_logprobs(model, tokenizer, asked)
+    (sums,), tokens = span_logprobs([model], tokenizer, asked)
     expected = [whole_logprob(model, tokenizer, *one) for one in asked]
     np.testing.assert_allclose(sums, [value for value, _ in expected], atol=2e-4)
     assert tokens.tolist() == [count for _, count in expected] and tokens[2] > 1 and sums.std() > 1
@@ -64,13 +64,14 @@ def test_a_tokenizers_own_first_token_stands_before_the_prompt_once(llama, tiny_
     with_bos.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     assert with_bos("a")["input_ids"][0] == 0 != tiny_tokenizer("a")["input_ids"][0]
     asked = [("the happy", "glad"), ("the happy", "zebra")]
-    found = span_logprobs(llama.model, with_bos, asked)[0]
+    (found,), _ = span_logprobs([llama.model], with_bos, asked)
     np.testing.assert_allclose(found, [whole_logprob(llama.model, with_bos, *one)[0] for one in asked], atol=2e-4)
-    assert np.abs(found - span_logprobs(llama.model, tiny_tokenizer, asked)[0]).min() > 1e-3
+    assert np.abs(found - span_logprobs([llama.model], tiny_tokenizer, asked)[0][0]).min() > 1e-3
 
 
 def test_nothing_asked_is_no_answer(llama):
-    assert [len(found) for found in span_logprobs(llama.model, llama.tokenizer, [])] == [0, 0]
+    sums, tokens = span_logprobs([llama.model], llama.tokenizer, [])
+    assert sums.shape == (1, 0) and len(tokens) == 0
 
 
 def test_a_prompt_is_computed_once_for_all_that_follows_it(llama):
@@ -78,7 +79,7 @@ def test_a_prompt_is_computed_once_for_all_that_follows_it(llama):
     hook = llama.model.model.embed_tokens.register_forward_hook(lambda _m, args, _out: read.append(args[0].numel()))
     words = ["glad", "sad", "cold", "hot", "warm", "merry", "light", "dark"]  # of one token each
     try:
-        span_logprobs(llama.model, llama.tokenizer, [("A synonym of happy is", word) for word in words])
+        span_logprobs([llama.model], llama.tokenizer, [("A synonym of happy is", word) for word in words])
     finally:
         hook.remove()
     assert sum(read) == len(llama.tokenizer("A synonym of happy is")["input_ids"])

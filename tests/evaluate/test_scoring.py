@@ -24,8 +24,8 @@ def requests():
 
 @pytest.mark.parametrize("tokens", [8, 40, 512])
 def test_continuations_behind_a_cached_prefix_equal_the_plain_path(any_model, requests, tokens):
-    fast, counts = continuation_logprobs(any_model, requests, tokens=tokens)
-    slow, same = continuation_logprobs(any_model, requests, plain=True)
+    (fast,), counts = continuation_logprobs([any_model], requests, tokens=tokens)
+    (slow,), same = continuation_logprobs([any_model], requests, plain=True)
     np.testing.assert_allclose(fast, slow, atol=1e-4)
     assert counts.tolist() == same.tolist() == [len(continuation) for _, _, continuation in requests]
     assert slow.std() > 1  # the models are far from uniform, so equality means something
@@ -37,13 +37,14 @@ def test_the_plain_path_equals_the_models_own_loss(any_model, requests):
     labels = ids.clone()
     labels[:, : -len(continuation)] = -100
     loss = any_model(input_ids=ids, labels=labels).loss.item()
-    assert continuation_logprobs(any_model, [requests[0]])[0][0] == pytest.approx(-loss * len(continuation), abs=1e-4)
+    sums, _ = continuation_logprobs([any_model], requests[:1])
+    assert sums[0, 0] == pytest.approx(-loss * len(continuation), abs=1e-4)
 
 
 def test_labels_behind_a_cached_prefix_equal_the_plain_path(any_model, requests):
     prompts = [(prefix, context) for prefix, context, _ in requests]
-    fast, best = label_logprobs(any_model, prompts, [7, 9, 30], tokens=40)
-    slow, same = label_logprobs(any_model, prompts, [7, 9, 30], plain=True)
+    (fast,), (best,) = label_logprobs([any_model], prompts, [7, 9, 30], tokens=40)
+    (slow,), (same,) = label_logprobs([any_model], prompts, [7, 9, 30], plain=True)
     np.testing.assert_allclose(fast, slow, atol=1e-4)
     assert best.tolist() == same.tolist()
     assert fast.shape == (len(prompts), 3)
@@ -52,8 +53,8 @@ def test_labels_behind_a_cached_prefix_equal_the_plain_path(any_model, requests)
 def test_greedy_answers_in_packs_equal_the_plain_path(any_model, requests):
     prompts = [(prefix, context) for prefix, context, _ in requests]
     stop = lambda answer: answer[-1] % 5 == 0  # noqa: E731
-    fast = greedy(any_model, prompts, stop, max_new_tokens=7, tokens=60)
-    assert fast == greedy(any_model, prompts, stop, max_new_tokens=7, plain=True)
+    (fast,) = greedy([any_model], prompts, stop, max_new_tokens=7, tokens=60)
+    assert [fast] == greedy([any_model], prompts, stop, max_new_tokens=7, plain=True)
     assert all(len(answer) == 7 or stop(answer) for answer in fast)
     assert len({len(answer) for answer in fast}) > 1
 
@@ -67,7 +68,7 @@ def test_the_head_applies_the_softcap_of_gemma(any_model):
 def test_dropout_is_off_while_scoring_and_on_again_afterwards(llamas, requests):
     model = llamas["teacher"].train()
     model.config.attention_dropout = 0.5
-    first, second = continuation_logprobs(model, requests)[0], continuation_logprobs(model, requests)[0]
+    first, second = (continuation_logprobs([model], requests)[0] for _ in range(2))
     assert model.training
     model.eval()
     model.config.attention_dropout = 0.0
@@ -77,4 +78,4 @@ def test_dropout_is_off_while_scoring_and_on_again_afterwards(llamas, requests):
 @pytest.mark.parametrize("request_", [([1], [], [2]), ([1], [2], [])])
 def test_an_empty_part_is_refused(llamas, request_):
     with pytest.raises(ValueError, match="at least one token"):
-        continuation_logprobs(llamas["teacher"], [request_])
+        continuation_logprobs([llamas["teacher"]], [request_])
