@@ -21,8 +21,9 @@ ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", 
 # Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
 # and book; both fitted once to a run on two cores, so the forecast is a forecast.
 EFFICIENCY = 0.75
-FIXED_SECONDS = 300
+FIXED_SECONDS = 480
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
+PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
 BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
 
 
@@ -40,16 +41,16 @@ def measure_machine(seconds: float = 10.0) -> dict[str, float]:
     return speeds
 
 
-def study_flops(budget: Profile, cost: dict, depth: float, trainable_layers: int) -> dict[str, float]:
+def study_flops(budget: Profile, cost: dict, trainable_layers: int) -> dict[str, float]:
     """Floating-point operations of each stage for a teacher of `cost` parameters, layers, hidden and vocab.
 
     The teacher pass leaves out the head; a training step computes the head for teacher, student and gradient;
-    the student's body is a share `depth` of the teacher's.
+    of teacher and students the layers they share run once in the evaluation.
     """
     head = 2 * cost["vocab"] * cost["hidden"]
     body = 2 * cost["parameters"] - head
     top = body / cost["layers"] * trainable_layers
-    students = body * depth
+    extra = 2 * top  # of teacher, KD and DSKD the shared layers run once
     tokens = budget.training_tokens
     asked = 4 * (
         budget.likelihood_questions * QUESTION_TOKENS["likelihood"] + budget.label_questions * QUESTION_TOKENS["label"]
@@ -57,8 +58,8 @@ def study_flops(budget: Profile, cost: dict, depth: float, trainable_layers: int
     return {
         "teacher pass": (tokens + budget.extra_tokens) * body,
         "training KD and DSKD": 2 * budget.epochs * tokens * (3 * head + 3 * top),
-        "held-out text": budget.heldout_tokens * (body + 3 * students + 4 * head),
-        "benchmarks": asked * (body + 2 * students),
+        "held-out text": budget.heldout_tokens * (body + 1.5 * extra + 4 * head),
+        "benchmarks and probes": (asked + PROBE_TOKENS * budget.probe_questions) * (body + extra),
     }
 
 
@@ -74,7 +75,7 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
     speed = speeds["bfloat16" if bf16 else "float32"] * 1e9 * EFFICIENCY
 
     def minutes(scale: float) -> dict[str, float]:
-        flops = study_flops(budget.scaled(scale), cost, settings["depth"], settings["trainable_layers"])
+        flops = study_flops(budget.scaled(scale), cost, settings["trainable_layers"])
         return {stage: count / speed / 60 for stage, count in flops.items()} | {"all else": FIXED_SECONDS / 60}
 
     fits = [s for s in SCALES if budget.minutes is None or sum(minutes(s).values()) <= budget.minutes]

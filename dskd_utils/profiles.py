@@ -26,6 +26,7 @@ class Profile:
         likelihood_questions: questions a benchmark, answer text scored.
         label_questions: questions a benchmark, answer label scored.
         squad_questions: questions of SQuAD 2.0, generated.
+        probe_questions: pairs, and as many questions, about held-out words.
         map_states: contextual states a word in the sense maps.
         sense_contexts: pairs of contexts of each part of the tests of word senses.
         minutes: bound on the predicted time; None for a fixed budget.
@@ -44,6 +45,7 @@ class Profile:
     likelihood_questions: int
     label_questions: int
     squad_questions: int
+    probe_questions: int
     map_states: int
     sense_contexts: int
     minutes: float | None = None

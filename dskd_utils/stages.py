@@ -16,6 +16,7 @@ from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
 from dskd_utils.stage_adaptive import held_out, numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon, lexicon
+from dskd_utils.stage_probes import Probes, probes
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
 from dskd_utils.stage_text import Text, split_layer, states, text
 from dskd_utils.study import Study
@@ -23,6 +24,7 @@ from dskd_utils.study import Study
 __all__ = [
     "Candidates",
     "Lexicon",
+    "Probes",
     "Senses",
     "Text",
     "candidates",
@@ -32,6 +34,7 @@ __all__ = [
     "lexicon",
     "new_student",
     "numbers_of_senses",
+    "probes",
     "sampled_states",
     "senses",
     "split_layer",

@@ -135,6 +135,20 @@ def test_no_relation_used_in_training_touches_a_held_out_word(study):
     assert not held_out & set(SenseDictionary.load(senses).words)
 
 
+def test_probes_ask_about_words_that_no_training_relation_touches(study):
+    home, _ = study
+    results = home / "runs/smollm2-135m/smoke/results"
+    training = Relations.load(
+        home / "runs/smollm2-135m/smoke/relations" / result(home, "01-lexicon")["folder"] / "training.parquet"
+    )
+    for name, limit in (("pairs", 8), ("questions", 8)):
+        records = pd.read_parquet(results / f"05-probe-{name}.parquet")
+        assert not set(records.word) & set(training.words)
+        assert {"teacher", "kd", "dskd"} <= set(records.model) and (records.groupby("model").size() == limit).all()
+        table = pd.DataFrame(result(home, "05-evaluation")[f"probe_{name}"])
+        assert {("dskd", "kd"), ("kd", "teacher")} <= set(zip(table.model, table.minus, strict=True))
+
+
 def test_no_artefact_was_left_half_written(study):
     assert not [str(p) for p in (study[0] / "runs").rglob(".*") if "partial" in p.name]
 

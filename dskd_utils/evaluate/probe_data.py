@@ -6,7 +6,7 @@ words of `test` are read once, at the end: what is made for `validation` holds n
 
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -78,6 +78,7 @@ def build_questions(
     part: str = "test",
     source: str = "wordnet",
     options: int = 4,
+    limit: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Multiple-choice questions for a synonym or an antonym of held-out words, as many as the split gives.
@@ -95,6 +96,7 @@ def build_questions(
         part: `"test"`, or `"validation"` for questions without a test word.
         source: whose relations are asked for.
         options: choices a question, the right one included.
+        limit: most questions of each relation, drawn with `seed`; None takes all.
         seed: of the draws and of the order of the options.
 
     Returns:
@@ -128,10 +130,11 @@ def build_questions(
                 members[relation, pos].add(word)
     pools = {key: np.array(sorted(words), dtype=object) for key, words in members.items()}
     logs = {key: np.log([counts[word] for word in pool]) for key, pool in pools.items()}
-    rows = []
-    for relation, word, answer in stated:
+    rows, made = [], Counter()
+    order = np.random.default_rng(seed).permutation(len(stated)) if limit is not None else range(len(stated))
+    for relation, word, answer in (stated[i] for i in order):
         shared = kinds[word].keys() & kinds[answer].keys() if {word, answer} <= usable else ()
-        if split[word] != part or not shared:
+        if split[word] != part or not shared or made[relation] == limit:
             continue
         pos = max(sorted(shared), key=lambda p: kinds[word][p] + kinds[answer][p])
         if (relation, pos) not in pools:
@@ -146,11 +149,18 @@ def build_questions(
         if len(near) < options - 1:
             continue
         drawn = rng.choice(len(near), options - 1, replace=False)
-        order = rng.permutation(options)
-        shown = [[answer, *(near[i] for i in drawn)][i] for i in order]
+        places = rng.permutation(options)
+        shown = [[answer, *(near[i] for i in drawn)][i] for i in places]
         held = 1 + (split[answer] != "train")
-        rows.append((name, word, relation, pos, shown, int(order.argmin()), [counts[o] for o in shown], held))
-    return pd.DataFrame(rows, columns=_QUESTION)
+        rows.append((name, word, relation, pos, shown, int(places.argmin()), [counts[o] for o in shown], held))
+        made[relation] += 1
+    return pd.DataFrame(sorted(rows), columns=_QUESTION)
+
+
+def stated_pairs(relations: Relations, source: str) -> pd.DataFrame:
+    """The pairs whose relation a source states, as `held_out_pairs` takes them: `set`, `word`, `other`, `relation`."""
+    rows = sorted((a, b, relation) for relation, a, b in _stated(relations, source) if a < b)
+    return pd.DataFrame(rows, columns=["word", "other", "relation"]).assign(set=source)
 
 
 def _stated(relations: Relations, source: str) -> Iterator[tuple[str, str, str]]:

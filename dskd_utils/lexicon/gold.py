@@ -5,7 +5,7 @@ inflected (encode, deciphering) and widened by a synonym at either end, and AntS
 Wordnik. `overlap` says how much of each set the sources state themselves, and belongs beside every result.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,13 +43,14 @@ class Gold(NamedTuple):
     facts: pd.DataFrame
 
 
-def load_gold(data_dir: str | Path, stated: Relations | None = None) -> Gold:
+def load_gold(data_dir: str | Path, stated: Relations | None = None, sets: Collection[str] = tuple(FILES)) -> Gold:
     """The gold sets in `data_dir/lexical` as normalised, unordered pairs of single words.
 
     Args:
         data_dir: holds `lexical/antsynnet`, `lexical/counter_fitting` and `lexical/hg2vec`.
         stated: the study's relations before flips. With them there is one set more, `"hg2vec only"`: the pairs of
             HG2Vec that none of the sources states as either relation. Only flips can be found among these.
+        sets: which sets, of `FILES`; `"hg2vec only"` needs the last of them.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
@@ -58,6 +59,8 @@ def load_gold(data_dir: str | Path, stated: Relations | None = None) -> Gold:
     folder = Path(data_dir) / "lexical"
     found, facts = [], {}
     for name, files in FILES.items():
+        if name not in sets:
+            continue
         lines = pd.DataFrame(
             [line for file, relation in files for line in _read(folder / file, relation)],
             columns=["word", "other", "relation"],

@@ -109,6 +109,48 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return shown
 
 
+def probe_values(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> pd.DataFrame:
+    """What a probe measured, a row a model, a column a subset, each cell value [95% interval].
+
+    Args:
+        table: of `evaluate.probes.probe_table`.
+        measure: which of its measures.
+        subsets: which of its subsets, those that are there.
+
+    Returns:
+        a frame indexed by model with a last row of chance levels and one of item counts.
+    """
+    rows = table[(table.measure == measure) & (table.minus == "")]
+    shown = pd.DataFrame()
+    for subset in [name for name in subsets if name in set(rows.subset)]:
+        here = rows[rows.subset == subset]
+        for row in here.itertuples():
+            shown.loc[METHODS.get(row.model, row.model), subset] = _interval(row, "{:.3f}")
+        shown.loc["chance", subset] = f"{here.chance.iloc[0]:.3f}"
+        shown.loc["items (words)", subset] = f"{here.n.iloc[0]:,} ({here.words.iloc[0]:,})"
+    return shown
+
+
+def probe_differences(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> pd.DataFrame:
+    """Paired differences between models of a probe, for reading; arguments as in `probe_values`."""
+    rows = table[(table.measure == measure) & (table.minus != "") & table.subset.isin(list(subsets))]
+    names = [f"{METHODS.get(a, a)} - {METHODS.get(b, b)}" for a, b in zip(rows.model, rows.minus, strict=True)]
+    return pd.DataFrame(
+        {
+            "models": names,
+            "words": rows.subset.to_numpy(),
+            "difference": [_interval(row, "{:+.3f}") for row in rows.itertuples()],
+            "p, Holm": rows.p_holm.map(lambda p: f"{p:.2f}" if pd.notna(p) else "-").to_numpy(),
+        }
+    )
+
+
+def _interval(row: Any, form: str) -> str:
+    if pd.isna(row.low):
+        return form.format(row.value)
+    return f"{form.format(row.value)}\u00a0[{form.format(row.low)},\u00a0{form.format(row.high)}]"
+
+
 def provenance_box(record: Mapping[str, Any]) -> str:
     """One Markdown line under a page: commit, teacher, profile, seed, hardware, duration and how to rerun."""
     origin = record["provenance"]

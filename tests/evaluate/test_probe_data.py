@@ -16,6 +16,7 @@ from dskd_utils.evaluate.probe_data import (
     held_out_pairs,
     read_similarity,
     similarity_records,
+    stated_pairs,
     word_vectors,
 )
 from dskd_utils.evaluate.probes import probe_table
@@ -309,3 +310,13 @@ def test_similarities_are_cosines_raw_and_standardised_and_say_what_is_missing()
     row = table.loc[("s", "cosine", "one")]
     assert (row["n"], row["of"], row["words"]) == (3, 4, 5)
     assert (table.loc[("t", "cosine", "one"), ["n", "of"]] == [0, 1]).all()
+
+
+def test_stated_pairs_are_each_pair_of_the_source_once():
+    pairs = [("b", "a", "synonym", "wordnet"), ("a", "c", "antonym", "wordnet"), ("a", "d", "synonym", "roget")]
+    relations = Relations.from_stream([Pair(*pair) for pair in pairs])
+    found = stated_pairs(relations, "wordnet")
+    assert sorted(map(tuple, found[["word", "other", "relation", "set"]].values)) == [
+        ("a", "b", "synonym", "wordnet"),
+        ("a", "c", "antonym", "wordnet"),
+    ]

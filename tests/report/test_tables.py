@@ -1,5 +1,6 @@
 """Tests of the book's tables."""
 
+import pandas as pd
 import pytest
 
 from dskd_utils.report import paper, tables
@@ -77,3 +78,23 @@ def shared_paper():
     if not path.is_file():
         pytest.skip("the paper's text is not at hand")
     return path.read_text(encoding="utf-8")
+
+
+def test_probes_are_shown_with_intervals_chance_and_counts():
+    columns = ["subset", "measure", "model", "minus", "value", "low", "high", "p_holm", "n", "words", "chance"]
+    rows = [
+        ("all", "sum", "kd", "", 0.61, 0.55, 0.67, float("nan"), 1200, 300, 0.5),
+        ("all", "sum", "dskd", "", 0.63, 0.57, 0.69, float("nan"), 1200, 300, 0.5),
+        ("all", "sum", "dskd", "kd", 0.02, -0.01, 0.05, 0.2, 1200, 300, 0.0),
+        ("all", "mean", "dskd", "kd", 0.9, 0.9, 0.9, 0.9, 1200, 300, 0.0),
+        ("one", "sum", "kd", "", 0.7, float("nan"), float("nan"), float("nan"), 1, 1, 0.5),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    values = tables.probe_values(table, "sum", ("all", "one", "absent"))
+    assert list(values.columns) == ["all", "one"]
+    assert values.loc["KD", "all"] == "0.610\u00a0[0.550,\u00a00.670]" and values.loc["KD", "one"] == "0.700"
+    assert values.loc["chance", "all"] == "0.500" and values.loc["items (words)", "all"] == "1,200 (300)"
+    differences = tables.probe_differences(table, "sum", ("all",))
+    assert differences.to_dict("records") == [
+        {"models": "DSKD - KD", "words": "all", "difference": "+0.020\u00a0[-0.010,\u00a0+0.050]", "p, Holm": "0.20"}
+    ]

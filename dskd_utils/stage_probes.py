@@ -1,0 +1,91 @@
+"""What a study asks about words whose relations were held out, as a stage (beyond section 5 of the paper)."""
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
+from dskd_utils.evaluate.probe_data import build_questions, held_out_pairs, stated_pairs
+from dskd_utils.lexicon.gold import FILES, load_gold
+from dskd_utils.lexicon.pair_table import normalise
+from dskd_utils.lexicon.split import lemmatise, split_words
+from dskd_utils.sources.assets import fetch
+from dskd_utils.sources.sense_tasks import wordnet_senses
+from dskd_utils.sources.wikipedia import wikipedia_leads
+from dskd_utils.stage_lexicon import Lexicon
+from dskd_utils.study import Study
+
+CODE = ("evaluate/probe_data.py", "lexicon", "sources/wikipedia.py", "stage_probes.py", "assets.yaml")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Pairs and questions about words of one part of the split, and how many pairs there were before the draw."""
+
+    pairs: pd.DataFrame
+    questions: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) -> Probes:
+    """Pairs (is the other word a synonym or an antonym?) and WordNet questions about held-out words.
+
+    Pairs are those of AntSynNET where a data folder holds it, else WordNet's own; half are antonyms where there are
+    enough. Words are counted in a Wikipedia package.
+
+    Args:
+        study: an open study.
+        words: the lexicon, whose split decides.
+        part: `"test"`, or `"validation"` for choosing settings.
+        limit: most pairs and most questions, drawn with the study's seed; the profile's when 0.
+
+    Raises:
+        ValueError: an unknown part.
+        FileNotFoundError: the data folder does not hold AntSynNET.
+    """
+    limit = limit or study.profile.probe_questions
+    parameters = {"relations": words.folder.name, "part": part, "limit": limit, "seed": study.seed}
+    parameters |= {"files": study.data_dir is not None, "code": code_digest(*CODE)}
+    folder = study.stage("probes", part, parameters)
+    if not (folder / "manifest.json").is_file():
+        started = time.monotonic()
+        counts, wordnet, each = word_counts(), fetch("wordnet"), max(1, limit // 2)
+        gold = _gold(study, words, counts)
+        everything = sorted({*words.split, *words.relations.words, *gold["word"], *gold["other"]})
+        # A word's part depends on its lemma and the seed alone: those of the lexicon keep theirs.
+        split = split_words(everything, lemmatise(everything, wordnet), seed=study.seed)
+        senses = wordnet_senses(wordnet)
+        found = held_out_pairs(gold, split, part=part)
+        # As many synonyms as antonyms where there are enough: the area under the curve does not depend on the shares.
+        pairs = [of.sample(min(each, len(of)), random_state=study.seed) for _, of in found.groupby("relation")]
+        drawn = pd.concat([found.iloc[:0], *pairs]).sort_index().reset_index(drop=True)
+        questions = build_questions(words.relations, split, senses, counts, part=part, limit=each, seed=study.seed)
+        with atomic_folder(folder) as temporary:
+            drawn.to_parquet(temporary / "pairs.parquet", index=False)
+            questions.to_parquet(temporary / "questions.parquet", index=False)
+            write_manifest(temporary, "probes", parameters, started, pairs=len(found))
+    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "questions")}
+    return Probes(**tables, facts=read_manifest(folder)["facts"])
+
+
+def _gold(study: Study, words: Lexicon, counts: Counter[str]) -> pd.DataFrame:
+    """AntSynNET's pairs, or those of WordNet that are words of the text."""
+    if study.data_dir is not None:
+        return load_gold(study.data_dir, sets=[name for name in FILES if name.startswith("antsynnet")]).pairs
+    pairs = stated_pairs(words.relations, "wordnet")
+    return pairs[pairs["word"].isin(counts) & pairs["other"].isin(counts)]
+
+
+def word_counts() -> Counter[str]:
+    """Occurrences of normalised words in the larger of the two Wikipedia packages."""
+    counts: Counter[str] = Counter()
+    for document in wikipedia_leads(fetch("wikipedia-leads")):
+        counts.update(re.findall(r"[^\W\d_]+", document.text))
+    total: Counter[str] = Counter()
+    for word, count in counts.items():
+        total[normalise(word)] += count
+    return total
