@@ -47,9 +47,8 @@ class Relatives(NamedTuple):
         """
         caches = caches or [None] * len(self.models)
         deepest, kept = self.models[self.deepest], {}
-        layers = deepest.base_model.layers
         hooks = [
-            layers[shared - 1].register_forward_hook(
+            deepest.base_model.layers[shared - 1].register_forward_hook(
                 lambda _module, _inputs, output, shared=shared: kept.__setitem__(
                     shared, output[0] if isinstance(output, tuple) else output
                 )

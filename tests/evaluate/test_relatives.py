@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from dskd_utils.distill.students import cut_config
 from dskd_utils.evaluate.relatives import relatives, shared_layers
@@ -114,6 +115,14 @@ def test_measures_on_held_out_text_are_the_same_as_of_each_model_alone(family):
         alone = text_measures(other, packed, "teacher")
         ours = together[together.model == name].reset_index(drop=True)
         np.testing.assert_allclose(ours.value, alone[alone.model == name].value, rtol=1e-4)
+
+
+def test_a_model_whose_layers_have_another_name_is_scored_alone(requests):
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3)).eval()
+    fast, _ = continuation_logprobs([model, model], requests, tokens=40)
+    slow, _ = continuation_logprobs([model, model], requests, plain=True)
+    np.testing.assert_allclose(fast, slow, atol=1e-4)
 
 
 def test_no_model_is_refused():
