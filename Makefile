@@ -46,7 +46,7 @@ lab: $(READY) ## edit the notebooks in JupyterLab
 
 test: $(READY) ## run the tests (under 15 minutes on 2 cores)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests
 
 test-all: test ## run the slow tests too
 	@$(BIN)/python -m pytest -m slow

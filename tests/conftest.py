@@ -1,5 +1,6 @@
 """Tiny random teachers of every supported architecture, with a real byte-level tokenizer."""
 
+import os
 import random
 
 import pytest
@@ -9,6 +10,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dskd_utils.sources.corpora import Document, pack
 from dskd_utils.sources.teachers import load_teacher
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # Workers share the cores: with all threads in each they would wait for one another most of the time.
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
+    torch.set_num_threads(threads)
 
 WORDS = "the happy glad merry sad unhappy gloomy warm cold hot chilly light dark bright river bank runs was is very"
 SIZE = {

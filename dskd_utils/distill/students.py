@@ -6,7 +6,7 @@ architecture that reads the trunk's states as `inputs_embeds`. Nothing of the mo
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,18 +113,28 @@ def make_student(
     if not 1 <= trainable_layers <= num_layers:
         raise ValueError(f"trainable_layers must be 1 to {num_layers} (the student's layers): got {trainable_layers}")
     layers = starting_layers(teacher.num_layers, num_layers, trainable_layers, init)
-    config = cut_config(teacher.model.config, layers[num_layers - trainable_layers :])
-    # The shallow model is fed states, not tokens: one row stands for its embedding until it is dropped.
-    config.vocab_size, config.pad_token_id = 1, None
-    config.attention_dropout = attention_dropout
-    top = type(teacher.model.model)(config)
-    top.embed_tokens = None
-    for place, layer in enumerate(layers[num_layers - trainable_layers :]):
-        top.layers[place].load_state_dict(teacher.model.model.layers[layer].state_dict())
-    top.norm.load_state_dict(teacher.model.model.norm.state_dict())
-    top = top.to(device=teacher.model.device, dtype=torch.float32).requires_grad_(False)
+    source = teacher.model.model
+    top = copy.deepcopy(shallow_model(source, layers[num_layers - trainable_layers :], attention_dropout))
+    top = top.to(torch.float32).requires_grad_(False)
     top.layers.requires_grad_(True)
     return Student(teacher, layers, trainable_layers, top)
+
+
+def shallow_model(source: PreTrainedModel, layers: Sequence[int], attention_dropout: float = 0.0) -> PreTrainedModel:
+    """The named layers of a model without head and its final norm, which read states `(b, T, d)` as `inputs_embeds`.
+
+    The weights are the model's own, not copies.
+    """
+    config = cut_config(source.config, tuple(layers))
+    # It is fed states, not tokens: one row stands for its embedding until it is dropped.
+    config.vocab_size, config.pad_token_id = 1, None
+    config.attention_dropout = attention_dropout
+    shallow = type(source)(config)
+    shallow.embed_tokens = None
+    for own, layer in zip(shallow.layers, layers, strict=True):
+        own.load_state_dict(source.layers[layer].state_dict(), assign=True)
+    shallow.norm.load_state_dict(source.norm.state_dict(), assign=True)
+    return shallow.to(source.device).eval().requires_grad_(False)
 
 
 def starting_layers(depth: int, num_layers: int, trainable_layers: int, init: str) -> tuple[int, ...]:

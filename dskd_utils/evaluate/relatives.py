@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from dskd_utils.distill.students import ARCHITECTURES, cut_config
+from dskd_utils.distill.students import ARCHITECTURES, shallow_model
+from dskd_utils.senses.hidden_states import layer_outputs
 
 # Settings in which models that compute the same layers may differ.
 _OTHER = {"num_hidden_layers", "layer_types", "max_window_layers", "_name_or_path", "architectures", "dtype"}
@@ -46,18 +47,9 @@ class Relatives(NamedTuple):
                 grow by those of `ids`. None keeps none.
         """
         caches = caches or [None] * len(self.models)
-        deepest, kept = self.models[self.deepest], {}
-        hooks = [
-            deepest.base_model.layers[shared - 1].register_forward_hook(
-                lambda _module, _inputs, output, shared=shared: kept.__setitem__(
-                    shared, output[0] if isinstance(output, tuple) else output
-                )
-            )
-            for shared in set(self.shared) - {0}
-        ]
         found: dict[int, Tensor] = {}
-        try:
-            order = sorted(range(len(self.models)), key=lambda i: i != self.deepest)
+        order = sorted(range(len(self.models)), key=lambda i: i != self.deepest)
+        with layer_outputs(self.models[self.deepest].base_model, set(self.shared) - {0}) as kept:
             for i in order:
                 top, device = self.tops[i], self.models[i].device
                 read = {"input_ids": ids.to(device)} if top is None else {"inputs_embeds": kept[self.shared[i]]}
@@ -69,9 +61,6 @@ class Relatives(NamedTuple):
                     use_cache=caches[i] is not None,
                 )
                 found[i] = out.last_hidden_state
-        finally:
-            for hook in hooks:
-                hook.remove()
         return [found[i] for i in range(len(self.models))]
 
     def own_cache(self, i: int, caches: Sequence[DynamicCache]) -> DynamicCache:
@@ -91,7 +80,10 @@ def relatives(models: Sequence[PreTrainedModel]) -> Relatives:
     depths = [model.config.get_text_config().num_hidden_layers for model in models]
     deepest = depths.index(max(depths))
     shared = [0 if i == deepest else shared_layers(models[deepest], model) for i, model in enumerate(models)]
-    tops = [_top(model, count) if count else None for model, count in zip(models, shared, strict=True)]
+    tops = [
+        shallow_model(model.base_model, range(count, depth)) if count else None
+        for model, count, depth in zip(models, shared, depths, strict=True)
+    ]
     return Relatives(list(models), deepest, shared, tops)
 
 
@@ -117,15 +109,3 @@ def shared_layers(deeper: PreTrainedModel, model: PreTrainedModel) -> int:
             break
         count += 1
     return count
-
-
-def _top(model: PreTrainedModel, shared: int) -> PreTrainedModel:
-    """A model's layers behind the shared ones and its final norm, which read states; the weights are the model's."""
-    config = cut_config(model.config, tuple(range(shared, model.config.num_hidden_layers)))
-    config.vocab_size, config.pad_token_id = 1, None  # it is fed states, not tokens
-    top = type(model.base_model)(config)
-    top.embed_tokens = None
-    for own, layer in zip(top.layers, model.base_model.layers[shared:], strict=True):
-        own.load_state_dict(layer.state_dict(), assign=True)
-    top.norm.load_state_dict(model.base_model.norm.state_dict(), assign=True)
-    return top.to(model.device).eval().requires_grad_(False)

@@ -7,12 +7,13 @@ interrupted goes on where it was, and several processes may share it; the bytes 
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from dskd_utils.artefacts import MANIFEST, atomic_path, check_manifest
 from dskd_utils.senses.teacher_pass import Batches, Journal, RowFile, finish_pass, open_pass, processes, run_batches
@@ -135,25 +136,29 @@ def kept_states(state: Tensor, text: str, blocks: Tensor) -> Tensor:
 def teacher_states(teacher: Teacher, ids: Tensor, positions: Tensor, layers: Sequence[int]) -> list[Tensor]:
     """States `(b, T, d)` after each number of layers in `layers`, then after the final norm."""
     model = teacher.model.model
-    kept: dict[int, Tensor] = {}
-    hooks = [
-        model.layers[layer - 1].register_forward_hook(
-            lambda _module, _inputs, output, layer=layer: kept.__setitem__(
-                layer, output[0] if isinstance(output, tuple) else output
-            )
-        )
-        for layer in layers
-        if layer > 0
-    ]
-    device = teacher.model.device
-    try:
-        final = model(input_ids=ids.to(device), position_ids=positions.to(device), use_cache=False).last_hidden_state
-    finally:
-        for hook in hooks:
-            hook.remove()
+    ids, positions = ids.to(teacher.model.device), positions.to(teacher.model.device)
+    with layer_outputs(model, set(layers) - {0}) as kept:
+        final = model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
     if 0 in layers:
-        kept[0] = model.embed_tokens(ids.to(device))
+        kept[0] = model.embed_tokens(ids)
     return [kept[layer] for layer in layers] + [final]
+
+
+@contextlib.contextmanager
+def layer_outputs(model: PreTrainedModel, counts: Iterable[int]) -> Iterator[dict[int, Tensor]]:
+    """States `(b, T, d)` of the last pass within the block, after each number of layers in `counts`, at least 1."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(count: int):
+        def hook(_module, _inputs, output):
+            kept[count] = output[0] if isinstance(output, tuple) else output
+
+        return model.layers[count - 1].register_forward_hook(hook)
+
+    with contextlib.ExitStack() as stack:
+        for count in counts:
+            stack.callback(keep(count).remove)
+        yield kept
 
 
 def load_states(folder: Path, **expected) -> TeacherStates:
