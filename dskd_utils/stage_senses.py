@@ -11,6 +11,7 @@ from torch import Tensor
 from dskd_utils.artefacts import atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.distill.candidates import CandidateIndex, candidate_index
 from dskd_utils.distill.controls import controlled
+from dskd_utils.lexicon.relations import Relations
 from dskd_utils.senses.adaptive import CRITERIA, OWN_TOTAL
 from dskd_utils.senses.clustering import write_dictionary
 from dskd_utils.senses.dictionary import SenseDictionary
@@ -67,9 +68,10 @@ def sampled_states(
 
 @dataclass(frozen=True)
 class Senses:
-    """A sense dictionary, where it is and what was counted; the sample that it was clustered from, and its folder."""
+    """A sense dictionary, the relations in it, where it is and what was counted; the sample it was clustered from."""
 
     dictionary: SenseDictionary
+    relations: Relations
     sample: Sample
     sample_folder: Path
     folder: Path
@@ -132,7 +134,7 @@ def senses(
         numbers = numbers_of_senses(study, sample, sample_folder, adaptive, k) if adaptive else k
         _build_senses(study, sample, words, folder, parameters, numbers)
     dictionary = SenseDictionary.load(folder, study.teacher)
-    return Senses(dictionary, sample, sample_folder, folder, read_manifest(folder)["facts"])
+    return Senses(dictionary, words.training, sample, sample_folder, folder, read_manifest(folder)["facts"])
 
 
 def _build_senses(
@@ -199,7 +201,8 @@ def candidates(
     dictionary = found.dictionary
     if control:
         counts = store.targets[store.targets >= 0].bincount(minlength=study.teacher.vocab_size)
-        dictionary = controlled(dictionary, control, tokenizer=study.teacher.tokenizer, counts=counts, seed=study.seed)
+        more = {"tokenizer": study.teacher.tokenizer, "relations": found.relations, "seed": study.seed}
+        dictionary = controlled(dictionary, control, counts=counts, **more)
     parameters = {
         "senses": found.folder.name,
         "states": store_folder.name,

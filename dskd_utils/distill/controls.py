@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dskd_utils.lexicon.flips import flips
+from dskd_utils.lexicon.relations import Relations
 from dskd_utils.lexicon.spans import word_spans
 from dskd_utils.senses.build import compose_words, word_rows
 from dskd_utils.senses.dictionary import SenseDictionary
@@ -24,6 +26,7 @@ from dskd_utils.senses.dictionary import SenseDictionary
 CONTROLS = {
     "without_antonyms": "attraction to own and synonym senses, no repulsion",
     "without_synonyms": "attraction to own senses, repulsion from antonym senses",
+    "without_flips": "no pair that only a negation flip gives",
     "own_senses_only": "attraction to own senses, no relation at all",
     "shuffled_senses": "every token has the senses of another token, words are composed of these",
     "rewired": "own senses; neighbours drawn anew, degrees and frequencies kept",
@@ -35,14 +38,17 @@ MIXING = 20  # rounds in which half of the neighbours are offered an exchange; a
 PATIENCE = 40  # rounds after these without one related pair less, and those left count as unavoidable
 
 
-def controlled(dictionary: SenseDictionary, name: str, *, tokenizer: Any, counts: Tensor, seed: int) -> SenseDictionary:
+def controlled(
+    dictionary: SenseDictionary, name: str, *, tokenizer: Any, counts: Tensor, relations: Relations, seed: int
+) -> SenseDictionary:
     """The control of that name, one of `CONTROLS`; each has a function of its own that says what it does.
 
     Args:
         dictionary: the full one.
         name: of the control.
-        tokenizer: the dictionary's; read by `shuffled_senses` and `rewired` alone.
+        tokenizer: the dictionary's; read by `shuffled_senses`, `rewired` and `without_flips` alone.
         counts: `(v,)` integer, how often the text has each token; read by `rewired` alone.
+        relations: those that the dictionary was built with; read by `without_flips` alone.
         seed: of the two that draw, the same two; the others are the same for every seed.
 
     Raises:
@@ -53,6 +59,8 @@ def controlled(dictionary: SenseDictionary, name: str, *, tokenizer: Any, counts
             return without_antonyms(dictionary)
         case "without_synonyms":
             return without_synonyms(dictionary)
+        case "without_flips":
+            return without_flips(dictionary, relations, tokenizer=tokenizer)
         case "own_senses_only":
             return own_senses_only(dictionary)
         case "shuffled_senses":
@@ -72,6 +80,36 @@ def without_antonyms(dictionary: SenseDictionary) -> SenseDictionary:
 def without_synonyms(dictionary: SenseDictionary) -> SenseDictionary:
     """No synonyms: the positive set P of section 4.2 is the token's own senses everywhere."""
     return _recorded(dictionary, "without_synonyms", **_emptied(dictionary, "synonym"))
+
+
+def without_flips(dictionary: SenseDictionary, relations: Relations, *, tokenizer: Any) -> SenseDictionary:
+    """No neighbour that only a negation flip gives (section 3.2, step 2); what a source states stays.
+
+    The header gives for either relation the share of neighbours that are `flips`, left out here; null where there
+    is none.
+
+    Args:
+        dictionary: the full one.
+        relations: those that it was built with.
+        tokenizer: the one that it was built with.
+
+    Raises:
+        ValueError: the tokenizer does not fit.
+    """
+    heads = {span[0]: word for word, span in _spans(dictionary, tokenizer).items() if len(span) == 1}
+    heads = [heads[token] for token in dictionary.head_ids.tolist()]
+    made = {tuple(row) for row in flips(relations).itertuples(index=False)}
+    changes, facts = {}, {}
+    for kind in KINDS:
+        places = torch.arange(len(heads)).repeat_interleave(getattr(dictionary, f"{kind}_offsets").diff())
+        words = getattr(dictionary, f"{kind}_words")
+        pairs = [sorted((heads[a], dictionary.words[b])) for a, b in zip(places.tolist(), words.tolist(), strict=True)]
+        flip = torch.tensor([(*pair, kind) in made for pair in pairs], dtype=torch.bool)
+        changes[f"{kind}_words"] = words[~flip]
+        kept = places[~flip].bincount(minlength=len(heads))
+        changes[f"{kind}_offsets"] = torch.cat([torch.zeros(1, dtype=torch.int64), kept.cumsum(0)])
+        facts[f"{kind}s"] = {"flips": _share(flip)}
+    return _recorded(dictionary, "without_flips", None, facts, **changes)
 
 
 def own_senses_only(dictionary: SenseDictionary) -> SenseDictionary:

@@ -19,9 +19,11 @@ from dskd_utils.distill.controls import (
     shuffled_senses,
     swapped_labels,
     without_antonyms,
+    without_flips,
     without_synonyms,
 )
 from dskd_utils.distill.objective import sampled
+from dskd_utils.lexicon.readers import Pair
 from dskd_utils.lexicon.relations import Relations
 from dskd_utils.lexicon.spans import word_spans
 from dskd_utils.senses.composition import compose_span
@@ -123,7 +125,20 @@ def kept_in_place(one, other):
 
 
 def control(name, dictionary, tokenizer, counts, seed=0):
-    return controlled(dictionary, name, tokenizer=tokenizer, counts=counts, seed=seed)
+    relations = partly_flipped(dictionary, tokenizer)
+    return controlled(dictionary, name, tokenizer=tokenizer, counts=counts, relations=relations, seed=seed)
+
+
+def partly_flipped(dictionary, tokenizer):
+    """The relations of a dictionary as if a third of its pairs, by their words, came from negation alone."""
+    number = head_words(dictionary, tokenizer)
+    found = []
+    for kind in KINDS:
+        for head, word in pairs_of(dictionary, kind):
+            pair = sorted((dictionary.words[number[head]], dictionary.words[word]))
+            source = "negation" if sum(map(ord, "".join(pair))) % 3 == 0 else "wordnet"
+            found.append(Pair(*pair, kind, source))
+    return Relations.from_stream(found)
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -170,6 +185,7 @@ def test_controls_without_a_draw_share_all_that_they_do_not_change(drawn, seed, 
     changed = {
         "without_antonyms": {"antonym"},
         "without_synonyms": {"synonym"},
+        "without_flips": set(KINDS),
         "own_senses_only": set(KINDS),
         "swapped_labels": set(KINDS),
     }
@@ -197,6 +213,22 @@ def test_emptied_relations_leave_what_section_4_2_says(large):
     alone = own_senses_only(dictionary).candidates(ids)
     assert torch.equal(alone.positive_rows, own_rows) and not len(alone.negative_rows)
     assert len(full.negative_rows) and len(full.positive_rows) > len(own_rows)
+
+
+def test_without_flips_keeps_all_that_a_source_states_and_nothing_else(large, tiny_tokenizer):
+    dictionary, _ = large
+    relations = partly_flipped(dictionary, tiny_tokenizer)
+    made = without_flips(dictionary, relations, tokenizer=tiny_tokenizer)
+    number = head_words(dictionary, tiny_tokenizer)
+    for kind in KINDS:
+        stated = {
+            (head, word)
+            for head, word in pairs_of(dictionary, kind)
+            if relations.sources(dictionary.words[number[head]], dictionary.words[word]) != ("negation",)
+        }
+        assert pairs_of(made, kind) == stated and 0 < len(stated) < len(pairs_of(dictionary, kind))
+        share = made.header["controls"][0][f"{kind}s"]["flips"]
+        assert share == pytest.approx(1 - len(stated) / len(pairs_of(dictionary, kind)))
 
 
 def test_swapped_labels_exchange_the_two_relations_and_twice_is_the_start(large):
@@ -356,7 +388,7 @@ def test_counts_of_another_vocabulary_and_bins_out_of_order_are_refused(large, t
         rewired(dictionary, counts, 0, tokenizer=tiny_tokenizer, bins=[4, 2])
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", [*DRAWN, "without_flips"])
 def test_another_tokenizer_is_refused(name, large, tiny_tokenizer):
     class Other:
         """Cuts every word one token further down the vocabulary."""
@@ -368,5 +400,6 @@ def test_another_tokenizer_is_refused(name, large, tiny_tokenizer):
             cut = tiny_tokenizer(texts, **options)["input_ids"]
             return {"input_ids": [[(i + 1) % len(tiny_tokenizer) for i in ids] for ids in cut]}
 
+    relations = partly_flipped(large[0], tiny_tokenizer)
     with pytest.raises(ValueError, match="tokenizer does not cut the words .* tokenizer of its teacher"):
-        control(name, large[0], Other(), large[1])
+        controlled(large[0], name, tokenizer=Other(), counts=large[1], relations=relations, seed=0)
