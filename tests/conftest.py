@@ -2,6 +2,9 @@
 
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,6 +55,22 @@ def make_tokenizer() -> hf.PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
     raw.train_from_iterator([" " + " ".join(WORDS.split())] * 20, trainer)
     return hf.PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.fixture(scope="session")
+def run():
+    """A function that runs a command as a user would in the folder `home`, with the machine's usual threads."""
+
+    def started(*command, home, check=True):
+        environment = os.environ | {"DSKD_HOME": str(home)}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        for name in ("DSKD_DATA", "OMP_NUM_THREADS"):
+            environment.pop(name, None)
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 or not check, done.stdout[-3000:] + done.stderr[-6000:]
+        return done
+
+    return started
 
 
 @pytest.fixture(scope="session")
