@@ -80,13 +80,13 @@ def hand_table(precision: pd.DataFrame) -> Styler:
     shares = [name for name in names if name in precision]
     shown = with_intervals(precision, *shares).rename(columns={"original_sources": "original pair from"})
     columns = [name for name in ("relation", "original pair from", "flips", "left", *shares) if name in shown]
-    return shown[columns].rename(columns=names | {"left": "read"}).style.hide()
+    return shown[columns].rename(columns=names | {"left": "read"}).style.hide().format(thousands=",")
 
 
 def overlap_table(rows: pd.DataFrame) -> Styler:
     """How much of each gold set the study's own sources state: `gold.overlap` for reading."""
     shown = rows.rename(columns={"set": "list", "any": "any of them", "other relation": "with the other label"})
-    return shown.style.hide().format({"share": "{:.0%}", "pairs": "{:,}"})
+    return shown.style.hide().format({"share": "{:.0%}"}, thousands=",")
 
 
 def balance_table(balance: pd.DataFrame) -> pd.DataFrame:
@@ -121,6 +121,7 @@ def flip_table(rows: pd.DataFrame) -> pd.DataFrame:
     shown["found share"] = shown["found share"].map("{:.0%}".format)
     for name in ("majority", "dealt"):
         shown[name] = shown[name].map("{:.2f}".format)
+    shown["found"] = shown["found"].map("{:,}".format)
     names = {"set": "judged by", "kind": "pairs of", "found share": "of known words", "majority": "best constant"}
     columns = ["reading", "set", "kind", "found", "found share", "precision", "majority", "dealt"]
     return shown[columns].rename(columns=names | {"dealt": "dealt at random"})

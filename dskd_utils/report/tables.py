@@ -104,7 +104,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "questions": frame.n,
         }
     )
-    if "p_holm" in frame:
+    if "p_holm" in frame and frame.p_holm.notna().any():  # log-probabilities have no McNemar test
         shown["McNemar, Holm"] = frame.p_holm.map(lambda p: f"{p:.2f}" if pd.notna(p) else "-")
     return shown
 
