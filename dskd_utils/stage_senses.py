@@ -210,7 +210,11 @@ def candidates(
         "code": code_digest("distill/candidates.py", "senses/dictionary.py"),
     }
     if control:
-        parameters |= {"control": control, "seed": study.seed, "controls": code_digest("distill/controls.py")}
+        parameters |= {
+            "control": control,
+            "seed": study.seed,
+            "controls": code_digest("distill/controls.py", "distill/rewiring.py"),
+        }
     alias = control or ("own-negatives" if own_in_negatives else "paper")
     folder = study.stage("candidates", alias, parameters)
     if not (folder / "manifest.json").is_file():
