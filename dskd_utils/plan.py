@@ -21,6 +21,7 @@ ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", 
 # Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
 # and book; both fitted once to a run on two cores, so the forecast is a forecast.
 EFFICIENCY = 0.75
+CAP = 2000  # states of a token, as the notebooks have it
 FIXED_SECONDS = 480
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
 PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
@@ -55,8 +56,10 @@ def study_flops(budget: Profile, cost: dict, trainable_layers: int) -> dict[str,
     asked = 4 * (
         budget.likelihood_questions * QUESTION_TOKENS["likelihood"] + budget.label_questions * QUESTION_TOKENS["label"]
     )
+    # Without a store the teacher runs for the sample, the search, the self-hits and in each epoch of either student.
+    passes = 3 + 2 * budget.epochs if budget.store == "none" else 1
     return {
-        "teacher pass": (tokens + budget.extra_tokens) * body,
+        "teacher pass": (passes * tokens + budget.extra_tokens) * body,
         "training KD and DSKD": 2 * budget.epochs * tokens * (3 * head + 3 * top),
         "held-out text": budget.heldout_tokens * (body + 1.5 * extra + 4 * head),
         "benchmarks and probes": (asked + PROBE_TOKENS * budget.probe_questions) * (body + extra),
@@ -83,7 +86,9 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
     used = budget.scaled(scale)
     weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
     # Trunk and final state of every training position; the dictionary's sampled rows are final states again.
-    states = 2 * cost["hidden"] * (3 * used.training_tokens + used.extra_tokens)
+    sampled = min(used.training_tokens + used.extra_tokens, CAP * cost["vocab"])
+    stored = 2 * used.training_tokens if used.store == "disk" else 0
+    states = 2 * cost["hidden"] * (stored + sampled)
     needed = [*ASSETS, *teacher_assets(teacher)]
     return {
         "teacher": teacher,

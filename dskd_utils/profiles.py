@@ -6,6 +6,11 @@ from pathlib import Path
 
 import yaml
 
+STORES = {
+    "disk": "a memory-mapped file, found again by later runs",
+    "memory": "main memory, computed anew by every run",
+    "none": "nowhere, the teacher runs at every step and search",
+}
 SCALES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 
 
@@ -29,6 +34,7 @@ class Profile:
         probe_questions: pairs, and as many questions, about held-out words.
         map_states: contextual states a word in the sense maps.
         sense_contexts: pairs of contexts of each part of the tests of word senses.
+        store: where the teacher's states over the training text are kept, one of `STORES`.
         minutes: bound on the predicted time; None for a fixed budget.
         scale: share of the profile's budgets that is used.
     """
@@ -48,6 +54,7 @@ class Profile:
     probe_questions: int
     map_states: int
     sense_contexts: int
+    store: str = "disk"
     minutes: float | None = None
     scale: float = 1.0
 

@@ -15,6 +15,7 @@ from dskd_utils.lexicon.relations import Relations
 from dskd_utils.senses.adaptive import CRITERIA, OWN_TOTAL
 from dskd_utils.senses.clustering import write_dictionary
 from dskd_utils.senses.dictionary import SenseDictionary
+from dskd_utils.senses.hidden_states import TeacherStates
 from dskd_utils.senses.sample import Sample, plan_sample, self_hits
 from dskd_utils.senses.sample_pass import collect_predicted, collect_sample
 from dskd_utils.stage_adaptive import numbers_of_senses
@@ -55,7 +56,8 @@ def sampled_states(
     if not parts:
         raise ValueError(f"profile {study.profile.name} has no extra text: set dictionary_text to 'training'")
     texts = [words.train if part == "training" else words.extra for part in parts]
-    stored = {0: states(study, *layers)[0]} if parts[0] == "training" else {}
+    store = states(study, *layers)[0] if parts[0] == "training" else None
+    stored = {0: store} if isinstance(store, TeacherStates) else {}
     code = code_digest(*SAMPLE_CODE)
     parameters = {"texts": [packed.digest for packed in texts], "key": key, "cap": cap, "seed": study.seed}
     folder = study.stage("samples", f"{key}-{dictionary_text}", parameters | {"dtype": study.dtype, "code": code})
@@ -227,7 +229,7 @@ def candidates(
             dictionary.token_offsets.diff(),
             positions=index.positions,
             nearest=index.positive[:, 0],
-            final=store.final.flatten(0, 1),
+            rows=store.rows,
             vectors=dictionary.vectors,
             text=digests.index(train) if train in digests else None,
         )

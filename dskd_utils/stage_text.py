@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 
-from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
+from dskd_utils.artefacts import MANIFEST, atomic_folder, code_digest, read_manifest, write_manifest
 from dskd_utils.senses.hidden_states import TeacherStates, collect_states
+from dskd_utils.senses.live_states import LiveStates, States
 from dskd_utils.sources.corpora import Packed, study_text
 from dskd_utils.sources.tasks import TASKS
 from dskd_utils.study import Study
 
+CONTEXT_TOKENS = 500_000  # that contexts are drawn from where there is no store
 TEXT_PARTS = ("train", "validation", "test", "extra")
 TEXT_CODE = (  # what decides which text comes out; the fetching code does not
     *("sources/corpora.py", "sources/wikipedia.py", "sources/leaks.py", "sources/packing.py"),
@@ -80,13 +82,30 @@ def split_layer(study: Study, layers: int = 0, trainable_layers: int = 0) -> tup
     return layers, trainable
 
 
-def states(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[TeacherStates, Path]:
-    """One teacher pass over the training text (section 3.1), kept for every student of this split layer."""
+def states(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[States, Path]:
+    """The teacher's states over the training text (section 3.1), for every student of this split layer.
+
+    One pass, kept in the folder; with the study's `store` at `"memory"` one pass a run, at `"none"` computed whenever
+    they are asked for. The folder names them in all three cases, and one that is there is read.
+    """
     words = text(study)
     total, trainable = split_layer(study, layers, trainable_layers)
     frozen = total - trainable
     code = code_digest("senses/hidden_states.py")
     parameters = {"text": words.train.digest, "frozen": frozen, "dtype": study.dtype, "code": code}
     folder = study.stage("states", f"after{frozen}", parameters)
-    more = {"dtype": study.dtype, "code": code}
-    return collect_states(study.teacher, words.train, folder, split_layers=[frozen], parameters=more), folder
+    if study.store == "disk" or (folder / MANIFEST).is_file():
+        more = {"dtype": study.dtype, "code": code}
+        return collect_states(study.teacher, words.train, folder, split_layers=[frozen], parameters=more), folder
+    live = LiveStates(study.teacher, words.train)
+    if study.store == "memory":
+        live = study.in_memory[folder.name] = study.in_memory.get(folder.name) or live.held([frozen])
+    return live, folder
+
+
+def context_states(study: Study, layers: int = 0, trainable_layers: int = 0) -> TeacherStates:
+    """The states whose contexts are shown: those of the store, or of a first part of the text held in memory."""
+    found, _ = states(study, layers, trainable_layers)
+    if isinstance(found, TeacherStates):
+        return found
+    return found.held(blocks=max(1, CONTEXT_TOKENS // study.profile.block))

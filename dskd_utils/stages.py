@@ -18,7 +18,7 @@ from dskd_utils.stage_adaptive import held_out, numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_probes import Probes, probes
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
-from dskd_utils.stage_text import Text, split_layer, states, text
+from dskd_utils.stage_text import Text, context_states, split_layer, states, text
 from dskd_utils.study import Study
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Text",
     "candidates",
     "cell",
+    "context_states",
     "control_cells",
     "held_out",
     "lexicon",

@@ -20,7 +20,7 @@ import torch
 
 from dskd_utils import plan
 from dskd_utils.artefacts import digest, project_root, provenance, read_json, safe_name, write_json
-from dskd_utils.profiles import Profile, profile
+from dskd_utils.profiles import STORES, Profile, profile
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
 from dskd_utils.variants import settings
 
@@ -66,6 +66,16 @@ class Study:
     def results(self) -> Path:
         """Where this run's results go: a batch's in `results/`, any other run's in a folder of its own."""
         return self.folder / "results" if self.run == BATCH else self.folder / "results" / f"run-{safe_name(self.run)}"
+
+    @property
+    def store(self) -> str:
+        """Where the teacher's states are kept, one of `profiles.STORES`: the notebook's choice, else the profile's."""
+        return self.parameters.get("store") or self.profile.store
+
+    @cached_property
+    def in_memory(self) -> dict[str, Any]:
+        """What this run keeps in main memory for its later stages, by the name of its folder."""
+        return {}
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -133,6 +143,8 @@ def open_study(notebook: str, parameters: dict[str, Any]) -> Study:
         raise FileNotFoundError(
             f"data_dir {data_dir!r} is not a folder: give the folder that holds arc/, mmlu/, squad2/"
         )
+    if (store := values.get("store", "")) and store not in STORES:
+        raise ValueError(f"store must be empty (the profile's) or one of {', '.join(STORES)}: got {store!r}")
     return Study(
         values["teacher"],
         chosen.scaled(kept["scale"]),

@@ -1,9 +1,11 @@
 """Tests of profiles and of what a study says it will take."""
 
+from dataclasses import replace
+
 import pytest
 
 from dskd_utils import plan
-from dskd_utils.profiles import SCALES, profile, profiles
+from dskd_utils.profiles import SCALES, STORES, profile, profiles
 
 FAST, SLOW = {"float32": 5000.0, "bfloat16": 9000.0}, {"float32": 50.0, "bfloat16": 8.0}
 
@@ -67,3 +69,18 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsy
 
 def test_measuring_gives_positive_speeds():
     assert all(speed > 0 for speed in plan.measure_machine(0.05).values())
+
+
+def test_without_a_store_the_teacher_runs_more_often_and_less_disk_is_needed(monkeypatch):
+    big = {"parameters": 8e9, "layers": 32, "hidden": 4096, "vocab": 128256}
+    chosen = {store: replace(profile("paper"), store=store) for store in STORES}
+    flops = {store: plan.study_flops(budget, big, 2) for store, budget in chosen.items()}
+    assert flops["none"]["teacher pass"] == pytest.approx(7 * flops["disk"]["teacher pass"])
+    assert flops["memory"] == flops["disk"]
+    needed = {}
+    for store, budget in chosen.items():
+        monkeypatch.setattr(plan, "profile", lambda name, budget=budget: budget)
+        needed[store] = plan.make_plan("smollm2-135m", "paper", speeds=SLOW)["disk_gb"]
+    # Two states of 576 numbers in two bytes at each of 2,020 million positions.
+    assert needed["disk"] - needed["none"] == pytest.approx(2 * 576 * 2 * 2.02, rel=0.01)
+    assert needed["memory"] == needed["none"]

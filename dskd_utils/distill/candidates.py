@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dskd_utils.senses.dictionary import SenseDictionary
-from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.senses.live_states import States
 
 NEAREST = 20  # the largest kappa of the paper's Table 5
 
@@ -48,43 +48,68 @@ class CandidateIndex:
 
 
 def candidate_index(
-    states: TeacherStates, dictionary: SenseDictionary, *, own_in_negatives: bool = False, chunk_size: int = 2048
+    states: States,
+    dictionary: SenseDictionary,
+    *,
+    own_in_negatives: bool = False,
+    chunk_size: int = 2048,
 ) -> CandidateIndex:
     """The 20 nearest positive and negative senses of every position, by L2 distance to m_t (section 4.2).
 
     Args:
-        states: the store; m_t is its final state, the looked-up token its target x_{t+1}.
+        states: the teacher's; m_t is the final state, the looked-up token its target x_{t+1}.
         dictionary: the senses.
         own_in_negatives: the released code's reading, the token's own senses are negatives too (NOTES 10).
         chunk_size: positions of one token searched at once.
     """
     targets = states.targets.flatten()
-    final = states.final.flatten(0, 1)
     counts = dictionary.token_offsets.diff()
     has_senses = (targets >= 0) & (counts[targets.clamp(min=0)] > 0)
     positions = has_senses.nonzero().flatten()
-    order = torch.argsort(targets[positions], stable=True)
-    tokens, sizes = targets[positions][order].unique_consecutive(return_counts=True)
-    sets = dictionary.candidates(tokens)
-    vectors = dictionary.vectors
     positive = torch.full((len(positions), NEAREST), -1, dtype=torch.int32)
     negative = torch.full((len(positions), NEAREST), -1, dtype=torch.int32)
-    start = 0
-    for i, size in enumerate(tqdm(sizes.tolist(), desc="nearest senses", unit="token")):
-        where = order[start : start + size]
-        start += size
+    with tqdm(total=len(positions), desc="nearest senses", unit="position") as bar:
+        for first, final in states.windows():
+            here = slice(*torch.searchsorted(positions, torch.tensor([first, first + len(final)])).tolist())
+            places, out = positions[here], (positive[here], negative[here])
+            _search(final, places - first, targets[places], dictionary, own_in_negatives, chunk_size, out)
+            bar.update(len(places))
+    related = dictionary.has_relations()[targets[positions]]
+    return CandidateIndex(positions, related, positive, negative, dictionary.vectors)
+
+
+def _search(
+    final: Tensor,
+    places: Tensor,
+    targets: Tensor,
+    dictionary: SenseDictionary,
+    own_in_negatives: bool,
+    chunk_size: int,
+    found: tuple[Tensor, Tensor],
+) -> None:
+    """Write the nearest senses of some positions to `found`, token by token.
+
+    Args:
+        final: `(n, d)` states.
+        places: `(q,)` rows of these.
+        targets: `(q,)` the token looked up at each.
+        dictionary, own_in_negatives, chunk_size: as in `candidate_index`.
+        found: `(q, 20)` rows of positive and of negative senses, -1 throughout.
+    """
+    order = torch.argsort(targets, stable=True)
+    tokens, sizes = targets[order].unique_consecutive(return_counts=True)
+    sets, vectors = dictionary.candidates(tokens), dictionary.vectors
+    for i, where in enumerate(order.split(sizes.tolist())):
         near = sets.positive_rows[sets.positive_offsets[i] : sets.positive_offsets[i + 1]]
         far = sets.negative_rows[sets.negative_offsets[i] : sets.negative_offsets[i + 1]]
         if own_in_negatives:
             own = torch.arange(int(dictionary.token_offsets[tokens[i]]), int(dictionary.token_offsets[tokens[i] + 1]))
             far = torch.cat([far, own])
-        for rows, out in ((near, positive), (far, negative)):
+        for rows, out in zip((near, far), found, strict=True):
             if len(rows):
                 senses = vectors[rows].float()
                 for part in where.split(chunk_size):
-                    out[part, : min(NEAREST, len(rows))] = _nearest(final[positions[part]].float(), senses, rows)
-    related = dictionary.has_relations()[targets[positions]]
-    return CandidateIndex(positions, related, positive, negative, vectors)
+                    out[part, : min(NEAREST, len(rows))] = _nearest(final[places[part]].float(), senses, rows)
 
 
 def _nearest(m: Tensor, senses: Tensor, rows: Tensor) -> Tensor:

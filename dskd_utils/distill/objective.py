@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dskd_utils.distill.candidates import CandidateIndex, gather_senses, sample_positions
 from dskd_utils.distill.losses import KDSettings, check_kd, semantic_parts
-from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.senses.live_states import States
 
 WEIGHTINGS = ("position", "sampled")
 SPREAD = (0.1, 0.5, 0.9)  # quantiles of the negatives' distance that are logged
@@ -157,9 +157,7 @@ def sense_prediction(hidden: Tensor, senses: Tensor, mask: Tensor) -> Tensor:
     return (loss * (mask.sum(1) > 1)).sum() / max(len(hidden), 1)
 
 
-def automatic_margin(
-    states: TeacherStates, index: CandidateIndex, kappa: int, quantile: float, *, seed: int = 0
-) -> float:
+def automatic_margin(states: States, index: CandidateIndex, kappa: int, quantile: float, *, seed: int = 0) -> float:
     """A quantile of the mean squared error between teacher states and their kappa nearest positive senses.
 
     Measured on at most 20,000 training positions, drawn with `seed`. Positions whose own state is a sense count with
@@ -171,10 +169,10 @@ def automatic_margin(
     if not len(index.positions):
         raise ValueError("no training position has a sense, so no margin can be measured: set margin itself")
     drawn = torch.randperm(len(index.positions), generator=torch.Generator().manual_seed(seed))[:MARGIN_POSITIONS]
-    final = states.final.flatten(0, 1)
+    drawn = drawn.sort().values  # so that states computed on the fly are computed once
     found = []
     for entries in drawn.split(2048):
         senses, mask = gather_senses(index.positive[entries], index.vectors, kappa)
-        m = final[index.positions[entries]].float()
+        m = states.rows(index.positions[entries]).float()
         found.append((senses - m[:, None]).square().mean(-1)[mask])
     return float(torch.cat(found).quantile(quantile))

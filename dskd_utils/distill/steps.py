@@ -9,10 +9,10 @@ from torch import Tensor
 from dskd_utils.distill.losses import IGNORED, fused_kd_losses
 from dskd_utils.distill.objective import sampled, sense_part
 from dskd_utils.distill.trainee import Schedule, Trainee
-from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.senses.live_states import States
 
 
-def take_step(trainees: list[Trainee], states: TeacherStates, step: int, run: Accelerator) -> list[dict[str, float]]:
+def take_step(trainees: list[Trainee], states: States, step: int, run: Accelerator) -> list[dict[str, float]]:
     """One step of all trainees on one batch; returns the rows of those that took it."""
     cell = trainees[0].cell
     batch = _blocks_of_step(step, math.ceil(len(states.ids) / cell.schedule.batch_size), len(states.ids), cell.schedule)
@@ -35,7 +35,7 @@ def take_step(trainees: list[Trainee], states: TeacherStates, step: int, run: Ac
 
 
 def _losses(
-    trainees: list[Trainee], states: TeacherStates, batch: Tensor, step: int, run: Accelerator
+    trainees: list[Trainee], states: States, batch: Tensor, step: int, run: Accelerator
 ) -> list[tuple[Tensor, dict[str, float]]]:
     """For each trainee the loss of this process's part of a batch, to be averaged over them, and the row of all."""
     student = trainees[0].cell.student
@@ -52,11 +52,9 @@ def _losses(
     valid = int((states.targets[batch] != IGNORED).sum())
     share = int((targets != IGNORED).sum()) / max(valid, 1)
     positions = states.positions[mine].to(device)
-    teacher = states.final[mine].to(device, torch.float32).flatten(0, 1)
-    trunks = {
-        frozen: states.trunk[frozen][mine].to(device, torch.float32)
-        for frozen in {trainee.cell.student.frozen_layers for trainee in trainees}
-    }
+    trunks, teacher = states.blocks(mine, {trainee.cell.student.frozen_layers for trainee in trainees})
+    trunks = {frozen: trunk.to(device, torch.float32) for frozen, trunk in trunks.items()}
+    teacher = teacher.to(device, torch.float32).flatten(0, 1)
     seed = ((trainees[0].cell.schedule.seed * 1_000_003 + step) * run.num_processes + run.process_index) % 2**63
     hidden = [trainee.hidden(trunks[trainee.cell.student.frozen_layers], positions, seed) for trainee in trainees]
     kd = fused_kd_losses(

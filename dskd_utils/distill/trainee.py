@@ -19,7 +19,7 @@ from dskd_utils.artefacts import atomic_path, digest, file_sha256, replace_folde
 from dskd_utils.distill.candidates import CandidateIndex
 from dskd_utils.distill.objective import Objective, automatic_margin
 from dskd_utils.distill.students import Student
-from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.senses.live_states import States
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Trainee:
         run: devices and processes.
     """
 
-    def __init__(self, cell: Cell, states: TeacherStates, run: Accelerator):
+    def __init__(self, cell: Cell, states: States, run: Accelerator):
         self.cell, self.started = cell, time.monotonic()
         self.error: FloatingPointError | None = None
         student, schedule = cell.student, cell.schedule

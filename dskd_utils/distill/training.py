@@ -15,12 +15,12 @@ from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.steps import take_step
 from dskd_utils.distill.students import Student
 from dskd_utils.distill.trainee import Cell, Schedule, Trainee
-from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.senses.live_states import States
 
 
 def distill(
     student: Student,
-    states: TeacherStates,
+    states: States,
     folder: Path,
     *,
     objective: Objective,
@@ -50,7 +50,7 @@ def distill(
     return found
 
 
-def distill_together(cells: Sequence[Cell], states: TeacherStates) -> list[Path | FloatingPointError]:
+def distill_together(cells: Sequence[Cell], states: States) -> list[Path | FloatingPointError]:
     """Train several students in one pass over the store: each batch is read, and the teacher's part computed, once.
 
     A student ends with the weights that it would have had alone. Each has its own checkpoint, and one that was cut off
@@ -92,9 +92,9 @@ def distill_together(cells: Sequence[Cell], states: TeacherStates) -> list[Path 
     return [errors.get(cell.folder, cell.folder) for cell in cells]
 
 
-def _check(cell: Cell, states: TeacherStates) -> None:
-    if cell.student.frozen_layers not in states.trunk:
-        held = ", ".join(map(str, states.trunk))
+def _check(cell: Cell, states: States) -> None:
+    if cell.student.frozen_layers not in states.split_layers:
+        held = ", ".join(map(str, states.split_layers))
         raise ValueError(
             f"the student has {cell.student.frozen_layers} frozen layers but the store holds the states after {held}: "
             "run the teacher pass with this split layer"
@@ -103,7 +103,7 @@ def _check(cell: Cell, states: TeacherStates) -> None:
         raise ValueError("the sense loss needs a candidate index: build one with candidate_index(states, dictionary)")
 
 
-def _train(trainees: list[Trainee], states: TeacherStates, run: Accelerator) -> None:
+def _train(trainees: list[Trainee], states: States, run: Accelerator) -> None:
     """The loop over steps; every trainee takes the steps that it has not yet taken."""
     steps = trainees[0].steps
     first = min(len(trainee.rows) for trainee in trainees)

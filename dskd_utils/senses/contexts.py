@@ -160,11 +160,10 @@ def _distances(
     order = filed[places].argsort(stable=True)
     found, counts = filed[places][order].unique_consecutive(return_counts=True)
     groups = dict(zip(found.tolist(), places[order].split(counts.tolist()), strict=True))
-    final = states.final.flatten(0, 1)
     for token in tokens:
         if token in groups:
             senses = dictionary.token_senses(token).float()
-            yield token, groups[token], torch.cdist(final[groups[token]].float(), senses)
+            yield token, groups[token], torch.cdist(states.rows(groups[token]).float(), senses)
 
 
 def _reads_word(dictionary: SenseDictionary) -> bool:

@@ -39,6 +39,23 @@ class TeacherStates:
     trunk: dict[int, Tensor]
     final: Tensor
 
+    @property
+    def split_layers(self) -> tuple[int, ...]:
+        """Numbers of frozen layers whose output is held."""
+        return tuple(self.trunk)
+
+    def blocks(self, numbers: Tensor, layers: Iterable[int] = ()) -> tuple[dict[int, Tensor], Tensor]:
+        """Of the blocks `(b,)` the output of each number of frozen layers and the final state, `(b, T, d)` bf16."""
+        return {layer: self.trunk[layer][numbers] for layer in layers}, self.final[numbers]
+
+    def rows(self, positions: Tensor) -> Tensor:
+        """The final states `(q, d)` bf16 at flat positions `(q,)`."""
+        return self.final.flatten(0, 1)[positions]
+
+    def windows(self) -> Iterator[tuple[int, Tensor]]:
+        """The final states in stretches read together: first flat position and `(n, d)` bf16; here all at once."""
+        yield 0, self.final.flatten(0, 1)
+
 
 def collect_states(
     teacher: Teacher,

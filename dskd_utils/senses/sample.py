@@ -7,7 +7,7 @@ pass, so the pass can write every kept state once, straight to its place among i
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -245,7 +245,7 @@ def self_hits(
     *,
     positions: Tensor,
     nearest: Tensor,
-    final: Tensor,
+    rows: Callable[[Tensor], Tensor],
     vectors: Tensor,
     text: int | None = 0,
     chunk_size: int = 1 << 14,
@@ -257,7 +257,7 @@ def self_hits(
         k: senses a token, one number or `(v,)`.
         positions: `(q,)` int64, flat positions of the training text that are judged.
         nearest: `(q,)` rows of `vectors`, the nearest positive sense of each.
-        final: `(N, d)` the training text's states.
+        rows: from flat positions `(p,)` to the training text's final states `(p, d)`.
         vectors: `(r, d)` the dictionary's.
         text: number of the training text in the plan, None where it is not in it.
         chunk_size: positions looked at together.
@@ -273,7 +273,7 @@ def self_hits(
     own = torch.isin(positions, places)
     hits = 0
     for part in own.nonzero().flatten().split(chunk_size):
-        state = final[positions[part]].float()
+        state = rows(positions[part]).float()
         distance = (vectors[nearest[part].long()].float() - state).norm(dim=-1)
         hits += int((distance <= torch.finfo(torch.bfloat16).eps / 2 * state.norm(dim=-1)).sum())
     return {

@@ -398,7 +398,7 @@ def test_self_hits_are_the_states_that_judge_themselves(store, llama):
     positions = (store.targets.flatten() >= 0).nonzero().flatten()
     nearest = torch.empty(final.shape[0], dtype=torch.int32)
     nearest[plan.position] = torch.arange(len(plan.position), dtype=torch.int32)
-    given = {"positions": positions, "nearest": nearest[positions], "final": final, "vectors": vectors}
+    given = {"positions": positions, "nearest": nearest[positions], "rows": store.rows, "vectors": vectors}
     assert self_hits(plan, 10**6, **given) == {"raw-state keys": 1, "own states": 1, "self-hits": 1}
     counts = plan.offsets.diff()
     k = int(counts[counts > 0].median())

@@ -1,0 +1,79 @@
+"""Tests of the stages of a study on a tiny teacher and the real text at profile `smoke`."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dskd_utils import plan, stages
+from dskd_utils.distill.objective import Objective
+from dskd_utils.distill.trainee import Schedule
+from dskd_utils.lexicon.relations import Relations
+from dskd_utils.profiles import STORES
+from dskd_utils.senses import live_states
+from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.study import open_study
+
+pytestmark = pytest.mark.network
+RELATIONS = Relations.from_pairs(
+    [("happy", "glad"), ("light", "bright"), ("river", "bank")], [("happy", "sad"), ("light", "dark"), ("hot", "cold")]
+)
+
+
+@pytest.fixture(scope="module")
+def finished(llama, tmp_path_factory):
+    """For each place of the states what a study's stages gave: states, candidates, student; one text for all."""
+    patch = pytest.MonkeyPatch()
+    home = tmp_path_factory.mktemp("home")
+    patch.setenv("DSKD_HOME", str(home))
+    patch.delenv("DSKD_DATA", raising=False)
+    patch.setattr(plan, "measure_machine", lambda seconds: {"float32": 50.0, "bfloat16": 8.0})
+    found, ran, compute = {}, [], live_states.teacher_states
+    patch.setattr(live_states, "teacher_states", lambda *given: ran.append(len(given[1])) or compute(*given))
+    # The disk last: a store that is there is read, whatever was asked for.
+    for store in ("none", "memory", "disk"):
+        values = {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0, "store": store}
+        study = open_study("04-distillation", values)
+        study.__dict__["teacher"] = llama
+        lexicon = stages.Lexicon(RELATIONS, RELATIONS, {}, home / "relations", {})
+        senses = stages.senses(study, lexicon, k=3)
+        nearest = stages.candidates(study, senses)
+        students = study.folder / "students"
+        folder = stages.student(
+            study, "dskd", objective=Objective(share=1.0), schedule=Schedule(batch_size=2), nearest=nearest
+        )
+        states, place = stages.states(study)
+        context = stages.context_states(study)
+        found[store] = states, place, sum(ran), nearest, load_file(folder / "model.safetensors"), folder.name
+        ran.clear()
+        assert isinstance(context, TeacherStates) and len(context.ids) == len(states.ids)
+        for each in (students, senses.folder.parent, senses.sample_folder.parent, nearest.folder.parent):
+            each.rename(home / f"{store}-{each.name}")
+        assert place.exists() == (store == "disk")
+    patch.undo()
+    return found
+
+
+def test_what_is_trained_does_not_depend_on_where_the_states_are_kept(finished):
+    assert set(finished) == set(STORES)
+    *_, start, name = finished["disk"]
+    for store in ("none", "memory"):
+        _, place, _, nearest, weights, folder = finished[store]
+        assert (place.name, folder) == (finished["disk"][1].name, name), "the results have one name"
+        assert torch.equal(nearest.index.positions, finished["disk"][3].index.positions)
+        same = (nearest.index.positive == finished["disk"][3].index.positive).float().mean()
+        assert same > 0.99, "a tie may fall the other way"
+        for tensor, value in weights.items():
+            torch.testing.assert_close(value, start[tensor], atol=2e-3, rtol=2e-2, msg=lambda m, t=tensor: f"{t}: {m}")
+
+
+def test_states_in_memory_are_computed_once_a_run_and_those_nowhere_at_every_use(finished):
+    blocks = len(finished["memory"][0].ids)
+    ran = {store: found[2] for store, found in finished.items()}
+    assert ran["memory"] == blocks and ran["disk"] == 0
+    assert ran["none"] >= 4 * blocks, "for the search, the self-hits, the training and the contexts"
+
+
+def test_an_unknown_place_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="store must be empty .* or one of disk, memory, none: got 'ram'"):
+        open_study("x", {"teacher": "smollm2-135m", "profile": "smoke", "run": "x", "seed": 0, "store": "ram"})
