@@ -1,5 +1,6 @@
 """A student at work: its settings, its optimiser, its checkpoint and its end (paper, section 4.2; NOTES 19)."""
 
+import contextlib
 import logging
 import math
 import shutil
@@ -125,14 +126,19 @@ class Trainee:
         return self.partial / "checkpoint.pt"
 
     def hidden(self, trunk: Tensor, positions: Tensor, seed: int) -> Tensor:
-        """States n_t `(b * T, d)` of the student; `seed` is that of dropout in this step and process."""
+        """States n_t `(b * T, d)` of the student; `seed` is that of dropout in this step and process.
+
+        Where the teacher computes in bf16 the student does too, from weights that stay in fp32.
+        """
         call = {"inputs_embeds": trunk, "position_ids": positions, "use_cache": False}
-        if not getattr(self.cell.student.top.config, "attention_dropout", 0.0):
-            return self.top(**call).last_hidden_state.flatten(0, 1)
-        # Its own random numbers, so that a resumed step and a shared pass draw as an uninterrupted one alone.
-        with torch.random.fork_rng(devices=[trunk.device] if trunk.is_cuda else []):
-            torch.manual_seed(seed)
-            return self.top(**call).last_hidden_state.flatten(0, 1)
+        half = self.cell.student.teacher.model.dtype == torch.bfloat16
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.autocast(trunk.device.type, torch.bfloat16, enabled=half))
+            if getattr(self.cell.student.top.config, "attention_dropout", 0.0):
+                # Its own random numbers, so that a resumed step and a shared pass draw as an uninterrupted one alone.
+                stack.enter_context(torch.random.fork_rng(devices=[trunk.device] if trunk.is_cuda else []))
+                torch.manual_seed(seed)
+            return self.top(**call).last_hidden_state.flatten(0, 1).float()
 
     def step(self, run: Accelerator, row: dict[str, float]) -> None:
         """Move the weights along the gradients that have been accumulated."""

@@ -25,6 +25,7 @@ from dskd_utils.senses.dictionary import build_dictionary
 from dskd_utils.senses.hidden_states import collect_states
 from dskd_utils.senses.kmeans import batched_kmeans
 from dskd_utils.senses.sample import plan_sample
+from dskd_utils.sources.teachers import load_teacher
 
 RELATIONS = Relations.from_pairs(
     [("happy", "glad"), ("happy", "merry"), ("sad", "gloomy"), ("cold", "chilly"), ("light", "bright")],
@@ -312,6 +313,21 @@ def test_sense_prediction_is_a_cross_entropy_over_the_candidates():
         logits = -((s[real] - n) ** 2).mean(1)
         expected -= torch.log_softmax(logits, 0)[0] / 3
     assert_close(sense_prediction(hidden, senses, mask), expected)
+
+
+def test_a_teacher_in_bf16_trains_a_student_in_bf16_whose_weights_stay_in_fp32(llama, tiny_text, store, tmp_path):
+    half = load_teacher(llama.name, dtype="bfloat16")
+    states = collect_states(half, tiny_text, tmp_path / "states", split_layers=[2])
+    student, seen = make_student(half, 4), set()
+    student.top.layers[0].mlp.up_proj.register_forward_hook(lambda _m, _i, out: seen.add(out.dtype))
+    moved = {parameter.dtype for parameter in student.parameters()}
+    distill(student, states, tmp_path / "half", objective=KD, schedule=FAST)
+    distill(make_student(llama, 4), store, tmp_path / "whole", objective=KD, schedule=FAST)
+    assert seen == {torch.bfloat16} and moved == {parameter.dtype for parameter in student.parameters()}
+    assert moved == {torch.float32}, "small steps would be lost in bf16"
+    logs = [training_log(tmp_path / name) for name in ("half", "whole")]
+    assert_close(*[torch.tensor(log.ce.to_numpy()) for log in logs], rtol=0.02, atol=0.02)
+    assert {tensor.dtype for tensor in weights(tmp_path / "half").values()} == {torch.bfloat16}
 
 
 def test_every_architecture_can_be_trained(any_teacher, tiny_text, tmp_path):
