@@ -108,7 +108,7 @@ class _FusedKD(torch.autograd.Function):
                 ce, kl, slope = _chunk(logits, index, *targets_t[settings[number].temperature], settings[number])
                 if softcap:
                     slope *= 1 - (logits / softcap).square_()
-                grad[part] = slope.to(head.dtype) @ head
+                grad[part] = (slope.to(head.dtype) @ head).float()
                 sums[0, number] += ce
                 sums[1, number] += kl
         ctx.save_for_backward(*[(grad / n).to(one.dtype) for grad, one in zip(grads, hidden, strict=True)])

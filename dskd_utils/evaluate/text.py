@@ -11,11 +11,20 @@ from tqdm.auto import tqdm
 from dskd_utils.evaluate.relatives import Relatives, relatives
 from dskd_utils.evaluate.scoring import head_logits, scoring_mode
 
-MEASURES = ("nll", "kl", "top1_agreement", "accuracy")
+MEASURES = ("nll", "kl", "top1_agreement", "top5_agreement", "accuracy")
+ALL = "all"
 BATCH_TOKENS = 2048  # tokens of a forward pass
 
 
-def text_measures(models: Mapping[str, Any], packed: Any, teacher_name: str, *, chunk: int = 256) -> pd.DataFrame:
+def text_measures(
+    models: Mapping[str, Any],
+    packed: Any,
+    teacher_name: str,
+    *,
+    tokenizer: Any = None,
+    classes: Mapping[str, torch.Tensor] | None = None,
+    chunk: int = 256,
+) -> pd.DataFrame:
     """How well models predict held-out text and how far they are from the teacher, each on the same tokens.
 
     The logits exist for `chunk` positions of one model and of the teacher at a time.
@@ -25,13 +34,17 @@ def text_measures(models: Mapping[str, Any], packed: Any, teacher_name: str, *, 
         packed: text with `ids`, `positions` and `targets`, int64 (B, T), -100 where there is no target (see
             `sources.corpora.Packed`).
         teacher_name: the teacher's name in `models`.
+        tokenizer: the models', for `bits_per_byte`, which can be compared across tokenizers; without it there is none.
+        classes: kinds of tokens by name, `(v,)` bool: which next tokens are of it (see `token_classes`).
         chunk: rows of logits at a time.
 
     Returns:
-        model, metric, value, stderr, n: `perplexity`; `kl`, the mean KL(teacher || model) in nats a token at
-        temperature 1; `top1_agreement`, the share of positions where model and teacher have the same most probable
-        token; `accuracy`, the share where it is the text's own next token. The n positions of a block depend on each
-        other, so standard errors are clustered by block (NaN for one block); perplexity's by the delta method.
+        model, tokens (`"all"` or a class), metric, value, stderr, n: `perplexity`; `kl`, the mean KL(teacher || model)
+        in nats a token at temperature 1; `top1_agreement`, the share of positions where model and teacher have the same
+        most probable token; `top5_agreement`, how many of the teacher's five most probable tokens are among the
+        model's, as a share; `accuracy`, the share where the most probable token is the text's own next one;
+        `bits_per_byte` of all tokens. The n positions of a block depend on each other, so standard errors are clustered
+        by block (NaN for one block); perplexity's by the delta method.
 
     Raises:
         ValueError: the teacher is not in `models`; no position has a target; models with different vocabularies.
@@ -44,21 +57,38 @@ def text_measures(models: Mapping[str, Any], packed: Any, teacher_name: str, *, 
     widths = {name: model.get_output_embeddings().weight.shape[0] for name, model in models.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"the models' vocabularies differ ({widths}): compare models of one tokenizer")
-    sums = {name: np.zeros((len(counts), len(MEASURES))) for name in models}
+    kinds = {ALL: torch.ones(next(iter(widths.values())), dtype=torch.bool), **(classes or {})}
+    sums = {name: np.zeros((len(kinds), len(counts), len(MEASURES))) for name in models}
     rows = max(1, BATCH_TOKENS // packed.ids.shape[1])
     family = relatives(list(models.values()))
     with scoring_mode(*models.values()):
         for start in tqdm(range(0, len(counts), rows), desc="held-out text", delay=5, leave=False):
-            _add_batch(models, family, packed, teacher_name, slice(start, start + rows), chunk, sums)
+            _add_batch(
+                models, family, packed, teacher_name, list(kinds.values()), slice(start, start + rows), chunk, sums
+            )
+    valid = packed.targets != -100
     found = []
-    for name in models:
-        for column, metric in enumerate(MEASURES):
-            value, stderr = _ratio(sums[name][:, column], counts)
-            if metric == "nll":
-                metric, value = "perplexity", np.exp(value)
-                stderr *= value
-            found.append({"model": name, "metric": metric, "value": value, "stderr": stderr, "n": int(counts.sum())})
-    return pd.DataFrame(found)
+    for number, (kind, members) in enumerate(kinds.items()):
+        of_kind = (valid & members[packed.targets.clamp(min=0)]).sum(1).numpy().astype(np.float64)
+        for name in models if of_kind.any() else ():
+            row = {"model": name, "tokens": kind, "n": int(of_kind.sum())}
+            for column, metric in enumerate(MEASURES):
+                value, stderr = _ratio(sums[name][number, :, column], of_kind)
+                if metric == "nll":
+                    metric, value = "perplexity", np.exp(value)
+                    stderr *= value
+                found.append(row | {"metric": metric, "value": value, "stderr": stderr})
+            if kind == ALL and tokenizer is not None:
+                value, stderr = _ratio(sums[name][0, :, 0] / np.log(2), _bytes(packed.targets, tokenizer))
+                found.append(row | {"metric": "bits_per_byte", "value": value, "stderr": stderr})
+    return pd.DataFrame(found, columns=["model", "tokens", "metric", "value", "stderr", "n"])
+
+
+def _bytes(targets: torch.Tensor, tokenizer: Any) -> np.ndarray:
+    """Bytes of UTF-8 of the next tokens in each block `(B, T)`, special tokens without any, `(B,)`."""
+    rows = [row[row != -100].tolist() for row in targets]
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    return np.array([len(tokenizer.decode(row, **options).encode()) for row in rows], dtype=np.float64)
 
 
 def _add_batch(
@@ -66,11 +96,12 @@ def _add_batch(
     family: Relatives,
     packed: Any,
     teacher_name: str,
+    kinds: list[torch.Tensor],
     batch: slice,
     chunk: int,
     sums: dict[str, np.ndarray],
 ) -> None:
-    """Add every model's sums a block, (B, 4) in the order of `MEASURES`, over the blocks of `batch`."""
+    """Add every model's sums a kind of tokens and a block, in the order of `MEASURES`, over the blocks of `batch`."""
     ids, positions, targets = packed.ids[batch], packed.positions[batch], packed.targets[batch]
     valid = targets != -100
     blocks = (torch.arange(batch.start, batch.start + len(ids))[:, None].expand_as(ids))[valid].numpy()
@@ -80,6 +111,7 @@ def _add_batch(
     for start in range(0, len(targets), chunk):
         part = slice(start, start + chunk)
         teacher = head_logits(models[teacher_name], states[teacher_name][part]).log_softmax(-1)  # (chunk, v)
+        known = teacher.topk(5).indices
         for name, model in models.items():
             if name == teacher_name:
                 logprobs, kl = teacher, torch.zeros(len(teacher))
@@ -87,10 +119,15 @@ def _add_batch(
                 logprobs = head_logits(model, states[name][part]).log_softmax(-1).to(teacher.device)
                 kl = torch.nn.functional.kl_div(logprobs, teacher, reduction="none", log_target=True).sum(-1)
             wanted = targets[part].to(teacher.device)
-            best = logprobs.argmax(-1)
+            top = logprobs.topk(5).indices
             nll = -logprobs.gather(1, wanted[:, None])[:, 0]
-            found = [nll, kl.to(nll.device), (best == teacher.argmax(-1)).float(), (best == wanted).float()]
-            np.add.at(sums[name], blocks[part], torch.stack(found, dim=1).double().cpu().numpy())
+            shared = (top[:, :, None] == known[:, None, :]).any(-1).float().mean(-1)
+            same = (top[:, 0] == known[:, 0]).float()
+            found = [nll, kl.to(nll.device), same, shared, (top[:, 0] == wanted).float()]
+            values = torch.stack(found, dim=1).double().cpu().numpy()
+            for number, members in enumerate(kinds):
+                mine = members[targets[part]].numpy()
+                np.add.at(sums[name][number], blocks[part][mine], values[mine])
 
 
 def _ratio(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:

@@ -69,14 +69,34 @@ def held_out_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         "perplexity": ("perplexity", "{:,.1f}"),
         "kl": ("KL to the teacher (nats)", "{:.3f}"),
         "top1_agreement": ("same top token as the teacher", "{:.3f}"),
+        "top5_agreement": ("share of its top five", "{:.3f}"),
         "accuracy": ("top token is the text's", "{:.3f}"),
+        "bits_per_byte": ("bits a byte", "{:.3f}"),
     }
-    cells: dict[str, dict[str, str]] = {name: {} for name, _ in shown.values()}
+    there = {row["metric"] for row in rows}
+    cells: dict[str, dict[str, str]] = {name: {} for metric, (name, _) in shown.items() if metric in there}
     for row in rows:
         name, form = shown[row["metric"]]
         error = "" if pd.isna(row["stderr"]) else f"\u00a0±\u00a0{form.format(row['stderr'])}"
         cells[name][METHODS.get(row["model"], row["model"])] = form.format(row["value"]) + error
     return pd.DataFrame(cells)
+
+
+def class_table(rows: Sequence[Mapping[str, Any]], metric: str, form: str = "{:.3f}") -> pd.DataFrame:
+    """One measure on held-out text by kind of token: a row a kind, a column a model, value ± standard error.
+
+    Args:
+        rows: rows of `text_measures(...)` with classes.
+        metric: which measure.
+        form: of its numbers.
+    """
+    table = pd.DataFrame()
+    for row in rows:
+        if row["metric"] == metric:
+            error = "" if pd.isna(row["stderr"]) else f"\u00a0±\u00a0{form.format(row['stderr'])}"
+            table.loc[row["tokens"], "tokens"] = f"{row['n']:,}"
+            table.loc[row["tokens"], METHODS.get(row["model"], row["model"])] = form.format(row["value"]) + error
+    return table
 
 
 def our_table_8(facts: Mapping[str, float], pairs: Mapping[str, float], teacher: str) -> pd.DataFrame:

@@ -82,6 +82,17 @@ def test_fused_loss_has_the_value_and_gradient_of_the_plain_one(chunk_size, soft
     assert_close(found, expected)
 
 
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_a_head_in_bf16_gives_the_loss_to_its_rounding_and_a_gradient_in_the_students_format(softcap):
+    hidden, teacher, head, targets = states()
+    whole = fused_kd_loss(hidden, teacher, targets, head, softcap=softcap)
+    half = fused_kd_loss(hidden, teacher, targets, head.bfloat16(), softcap=softcap)
+    (expected,), (found,) = (torch.autograd.grad(each.total, hidden) for each in (whole, half))
+    assert half.total.dtype == found.dtype == torch.float32
+    assert_close(half, whole, rtol=0.03, atol=0.03)
+    assert (found - expected).norm() < 0.03 * expected.norm()
+
+
 def test_several_students_get_what_each_gets_alone():
     _, teacher, head, targets = states()
     students = [torch.randn(N, D, generator=torch.Generator().manual_seed(i)).requires_grad_() for i in range(4)]

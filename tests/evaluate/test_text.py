@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -37,12 +38,15 @@ def test_measures_equal_those_of_full_logits(llamas, packed, chunk):
     table = text_measures(llamas, packed, "teacher", chunk=chunk).set_index(["model", "metric"])
     teacher, targets = by_hand(llamas["teacher"], packed)
     student, _ = by_hand(llamas["student"], packed)
-    assert (table["n"] == len(targets)).all()
+    assert (table["n"] == len(targets)).all() and (table["tokens"] == "all").all()
     value = table["value"]["student"]
     nll = -student.gather(1, targets[:, None]).mean().item()
     assert value["perplexity"] == pytest.approx(np.exp(nll), rel=1e-4)
     assert value["kl"] == pytest.approx((teacher.exp() * (teacher - student)).sum(-1).mean().item(), rel=1e-4)
     assert value["top1_agreement"] == pytest.approx((teacher.argmax(-1) == student.argmax(-1)).float().mean().item())
+    five = [[set(row.topk(5).indices.tolist()) for row in each] for each in (student, teacher)]
+    shared = [len(one & other) / 5 for one, other in zip(*five, strict=True)]
+    assert value["top5_agreement"] == pytest.approx(np.mean(shared))
     assert value["accuracy"] == pytest.approx((student.argmax(-1) == targets).float().mean().item())
 
 
@@ -79,3 +83,25 @@ def test_a_missing_teacher_and_a_text_without_targets_are_refused(llamas, packed
     empty = SimpleNamespace(ids=packed.ids, positions=packed.positions, targets=torch.full_like(packed.ids, -100))
     with pytest.raises(ValueError, match="no position with a target"):
         text_measures(llamas, empty, "teacher")
+
+
+def test_a_class_of_tokens_is_measured_as_a_text_of_its_targets_alone(llamas, packed):
+    classes = {"even": torch.arange(400) % 2 == 0, "odd": torch.arange(400) % 2 == 1, "none": torch.zeros(400) > 0}
+    table = text_measures(llamas, packed, "teacher", classes=classes)
+    assert set(table.tokens) == {"all", "even", "odd"}, "a class that does not occur is left out"
+    for parity, name in enumerate(("even", "odd")):
+        kept = torch.where(packed.targets % 2 == parity, packed.targets, -100)
+        alone = SimpleNamespace(ids=packed.ids, positions=packed.positions, targets=kept)
+        expected = text_measures(llamas, alone, "teacher").drop(columns="tokens")
+        found = table[table.tokens == name].drop(columns="tokens").reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_bits_a_byte_count_the_bytes_of_what_is_predicted(llamas, packed, tiny_tokenizer):
+    table = text_measures(llamas, packed, "teacher", tokenizer=tiny_tokenizer).set_index(["model", "metric"])
+    logprobs, targets = by_hand(llamas["student"], packed)
+    nats = -logprobs.gather(1, targets[:, None]).sum().item()
+    pieces = [row[row != -100] for row in packed.targets]
+    size = sum(len(tiny_tokenizer.decode(piece).encode()) for piece in pieces)
+    assert table["value"]["student", "bits_per_byte"] == pytest.approx(nats / np.log(2) / size, rel=1e-4)
+    assert size > len(targets), "some tokens are longer than a byte"

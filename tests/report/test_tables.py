@@ -99,3 +99,12 @@ def test_probes_are_shown_with_intervals_chance_and_counts():
     assert differences.to_dict("records") == [
         {"models": "DSKD - KD", "words": "all", "difference": "+0.020\u00a0[-0.010,\u00a0+0.050]", "p, Holm": "0.20"}
     ]
+
+
+def test_a_measure_by_kind_of_token_has_a_column_a_model():
+    values = [("kd", "content words", 0.5, 0.01), ("dskd", "content words", 0.45, 0.02), ("kd", "no senses", 1, None)]
+    names = ("model", "tokens", "value", "stderr")
+    rows = [dict(zip(names, each, strict=True)) | {"metric": "kl", "n": 1200} for each in values]
+    table = tables.class_table([*rows, rows[0] | {"metric": "accuracy"}], "kl")
+    assert table.loc["content words"].tolist() == ["1,200", "0.500\u00a0±\u00a00.010", "0.450\u00a0±\u00a00.020"]
+    assert list(table.columns) == ["tokens", "KD", "DSKD"] and table.loc["no senses", "KD"] == "1.000"
