@@ -1,16 +1,22 @@
 """Tests of the stages of a study on a tiny teacher and the real text at profile `smoke`."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from safetensors.torch import load_file
+from torch.testing import assert_close
+from transformers import AutoModelForCausalLM
 
 from dskd_utils import plan, stages
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.trainee import Schedule
+from dskd_utils.evaluate.benchmarks import evaluate
+from dskd_utils.evaluate.text import text_measures
 from dskd_utils.lexicon.relations import Relations
 from dskd_utils.profiles import STORES
 from dskd_utils.senses import live_states
 from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.sources.teachers import load_teacher
 from dskd_utils.study import open_study
 
 pytestmark = pytest.mark.network
@@ -30,10 +36,12 @@ def finished(llama, tmp_path_factory):
     found, ran, compute = {}, [], live_states.teacher_states
     patch.setattr(live_states, "teacher_states", lambda *given: ran.append(len(given[1])) or compute(*given))
     # The disk last: a store that is there is read, whatever was asked for.
-    for store in ("none", "memory", "disk"):
-        values = {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0, "store": store}
-        study = open_study("04-distillation", values)
-        study.__dict__["teacher"] = llama
+    for store in ("none", "memory", "disk", "bfloat16"):
+        values = {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0}
+        study = open_study("04-distillation", values | ({"store": store} if store in STORES else {}))
+        if store == "bfloat16":  # as where the plan finds it faster
+            study = replace(study, dtype=store)
+        study.__dict__["teacher"] = load_teacher(llama.name, dtype=study.dtype)
         lexicon = stages.Lexicon(RELATIONS, RELATIONS, {}, home / "relations", {})
         senses = stages.senses(study, lexicon, k=3)
         nearest = stages.candidates(study, senses)
@@ -43,33 +51,47 @@ def finished(llama, tmp_path_factory):
         )
         states, place = stages.states(study)
         context = stages.context_states(study)
-        found[store] = states, place, sum(ran), nearest, load_file(folder / "model.safetensors"), folder.name
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=study.teacher.model.dtype).eval()
+        found[store] = states, place, sum(ran), nearest, model, folder.name
         ran.clear()
         assert isinstance(context, TeacherStates) and len(context.ids) == len(states.ids)
         for each in (students, senses.folder.parent, senses.sample_folder.parent, nearest.folder.parent):
             each.rename(home / f"{store}-{each.name}")
-        assert place.exists() == (store == "disk")
+        assert place.exists() == (store in ("disk", "bfloat16"))
     patch.undo()
     return found
 
 
+def test_a_study_in_bf16_trains_and_measures_its_student(finished, llama):
+    states, place, *_, student, name = finished["bfloat16"]
+    assert place.name != finished["disk"][1].name and name != finished["disk"][-1]
+    teacher = load_teacher(llama.name, dtype="bfloat16")
+    models = {"teacher": teacher.model, "student": student}
+    assert {parameter.dtype for parameter in student.parameters()} == {torch.bfloat16}
+    held_out = text_measures(models, states, "teacher", tokenizer=teacher.tokenizer)
+    found, records = evaluate(models, teacher.tokenizer, ("piqa",), "likelihood", limit=2, return_records=True)
+    assert held_out.value.notna().all() and found.value.notna().all() and len(records) == 4
+
+
 def test_what_is_trained_does_not_depend_on_where_the_states_are_kept(finished):
-    assert set(finished) == set(STORES)
     *_, start, name = finished["disk"]
+    expected = start.state_dict()
     for store in ("none", "memory"):
-        _, place, _, nearest, weights, folder = finished[store]
+        _, place, _, nearest, student, folder = finished[store]
         assert (place.name, folder) == (finished["disk"][1].name, name), "the results have one name"
         assert torch.equal(nearest.index.positions, finished["disk"][3].index.positions)
         same = (nearest.index.positive == finished["disk"][3].index.positive).float().mean()
         assert same > 0.99, "a tie may fall the other way"
-        for tensor, value in weights.items():
-            torch.testing.assert_close(value, start[tensor], atol=2e-3, rtol=2e-2, msg=lambda m, t=tensor: f"{t}: {m}")
+        for tensor, value in student.state_dict().items():
+            torch.testing.assert_close(
+                value, expected[tensor], atol=2e-3, rtol=2e-2, msg=lambda m, t=tensor: f"{t}: {m}"
+            )
 
 
 def test_states_in_memory_are_computed_once_a_run_and_those_nowhere_at_every_use(finished):
     blocks = len(finished["memory"][0].ids)
     ran = {store: found[2] for store, found in finished.items()}
-    assert ran["memory"] == blocks and ran["disk"] == 0
+    assert set(ran) > set(STORES) and ran["memory"] == blocks and ran["disk"] == 0
     assert ran["none"] >= 4 * blocks, "for the search, the self-hits, the training and the contexts"
 
 
