@@ -83,9 +83,7 @@ def test_what_is_trained_does_not_depend_on_where_the_states_are_kept(finished):
         same = (nearest.index.positive == finished["disk"][3].index.positive).float().mean()
         assert same > 0.99, "a tie may fall the other way"
         for tensor, value in student.state_dict().items():
-            torch.testing.assert_close(
-                value, expected[tensor], atol=2e-3, rtol=2e-2, msg=lambda m, t=tensor: f"{t}: {m}"
-            )
+            assert_close(value, expected[tensor], atol=2e-3, rtol=2e-2, msg=lambda m, t=tensor: f"{t}: {m}")
 
 
 def test_states_in_memory_are_computed_once_a_run_and_those_nowhere_at_every_use(finished):
