@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from dskd_utils.senses.hidden_states import TeacherStates, teacher_states
 from dskd_utils.sources.corpora import Packed
@@ -82,10 +83,14 @@ class LiveStates:
 
     def held(self, layers: Iterable[int] = (), blocks: int | None = None) -> TeacherStates:
         """The states of the first `blocks` blocks, of all by default, computed once and held in main memory."""
-        numbers = torch.arange(len(self.ids))[:blocks]
+        numbers, layers = torch.arange(len(self.ids))[:blocks], list(layers)
         text = [part[: len(numbers)] for part in (self.ids, self.positions, self.targets)]
-        trunk, final = self.blocks(numbers, layers)
-        return TeacherStates(*text, {layer: state.cpu() for layer, state in trunk.items()}, final.cpu())
+        parts = []
+        for part in tqdm(numbers.split(self.batch_size), desc="teacher pass", unit="batch"):
+            trunk, final = self.blocks(part, layers)
+            parts.append([state.cpu() for state in (*trunk.values(), final)])
+        *trunk, final = [torch.cat(states) for states in zip(*parts, strict=True)]
+        return TeacherStates(*text, dict(zip(layers, trunk, strict=True)), final)
 
 
 States = TeacherStates | LiveStates  # what training and searching read
