@@ -124,9 +124,11 @@ def describe(plan: dict) -> str:
     minutes = sum(plan["minutes"].values())
     stages = ", ".join(f"{stage} {value:.0f}" for stage, value in plan["minutes"].items())
     speeds = ", ".join(f"{name} {value:.0f}" for name, value in plan["gflops"].items())
+    bounded = profile(plan["profile"]).minutes is not None
+    budget = f"{plan['scale']:.0%} of the profile's budget fits this machine" if bounded else "a budget without a bound"
     return (
         f"{plan['teacher']} at profile {plan['profile']}: {plan['training_tokens']:,} training tokens "
-        f"({plan['scale']:.0%} of the profile's budget fits this machine)\n"
+        f"({budget})\n"
         f"  machine    {speeds} GFLOP/s, computing in {plan['dtype']}\n"
         f"  minutes    about {minutes:.0f} ({stages})\n"
         f"  downloads  {downloads}\n"

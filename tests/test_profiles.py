@@ -50,6 +50,9 @@ def test_the_plan_is_kept_so_that_a_second_call_uses_the_same_budgets(tmp_path, 
 def test_the_description_names_minutes_downloads_and_disk():
     text = plan.describe(plan.make_plan("smollm2-135m", "quick", speeds=SLOW))
     assert all(word in text for word in ("minutes", "downloads", "disk", "training tokens", "GFLOP/s"))
+    assert "of the profile's budget fits this machine" in text
+    unbounded = plan.describe(plan.make_plan("smollm2-135m", "full", speeds=SLOW))
+    assert "a budget without a bound" in unbounded and "fits" not in unbounded
 
 
 @pytest.mark.parametrize(
