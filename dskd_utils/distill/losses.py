@@ -1,19 +1,25 @@
 """The objective: cross-entropy, KL and the sense hinge (paper, section 4).
 
-Pure functions on tensors, computed in fp32 and log space. `n` positions, `v` tokens in the vocabulary, `d`
-the width, `p` sampled positions.
+Pure functions on tensors, in fp32 and log space: `n` positions, `v` tokens, width `d`, `p` sampled positions.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 IGNORED = -100
 DIVERGENCES = ("forward", "reverse", "js")
+WORTH_COMPILING = 2**22  # logits of a batch from which a compiled step pays
+CHUNK = {True: 2**25, False: 2**22}  # logits of a chunk: compiled, or plain, whose temporary copies are many
+TILE = 1024  # rows of the head in one product on the CPU
 
 
 class LossParts(NamedTuple):
@@ -38,11 +44,9 @@ def kd_loss(
     distributions at temperature `T`. With no valid position all parts are zero and so is the gradient.
 
     Args:
-        student_logits: `(n, v)` floating.
-        teacher_logits: `(n, v)` floating; gets no gradient.
+        student_logits, teacher_logits: `(n, v)` floating; the teacher's get no gradient.
         targets: `(n,)` int64, -100 where a position does not count.
-        alpha: weight of the KL term.
-        temperature: `T`.
+        alpha, temperature: the weight of the KL term, and `T`.
         divergence: `"forward"` as in the paper; as controls `"reverse"`, `sum_v p_s (log p_s - log p_t)`, and `"js"`,
             Jensen and Shannon's: the mean KL of both distributions from their mean.
 
@@ -92,25 +96,24 @@ class _FusedKD(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, teacher_hidden, targets, head, settings, chunk_size, softcap, *hidden):
-        rows = (targets != IGNORED).nonzero().flatten()
+        rows, v = (targets != IGNORED).nonzero().flatten(), len(head)
         n = max(len(rows), 1)
+        compiled = compiled_step(head.device.type) if len(rows) * v >= WORTH_COMPILING else None
+        step, spread = compiled or (_step, _spread)
+        chunks = math.ceil(n / (chunk_size or max(1, CHUNK[compiled is not None] // v)))
         grads = [torch.zeros_like(one, dtype=torch.float32) for one in hidden]
-        sums = torch.zeros(2, len(hidden), dtype=torch.float32, device=head.device)
-        for part in rows.split(chunk_size):
-            teacher = _logits(teacher_hidden[part], head, softcap)
-            targets_t = {}  # the teacher's distribution once for each temperature
-            for temperature in {one.temperature for one in settings}:
-                log_pt = F.log_softmax(teacher / temperature, dim=-1)
-                targets_t[temperature] = log_pt, log_pt.exp()
+        sums = torch.zeros(2, len(hidden), device=head.device)
+        weights = torch.tensor([one[:2] for one in settings], device=head.device)
+        buffers = torch.empty(2, math.ceil(n / chunks), v, device=head.device)
+        for part in rows.tensor_split(chunks) if len(rows) else ():
+            teacher = _logits(teacher_hidden[part], head, softcap, buffers[0, : len(part)])
+            spreads = {one.temperature: spread(teacher, pair[1]) for one, pair in zip(settings, weights, strict=True)}
             index = targets[part][:, None]
-            for number, (one, grad) in enumerate(zip(hidden, grads, strict=True)):
-                logits = _logits(one[part], head, softcap)
-                ce, kl, slope = _chunk(logits, index, *targets_t[settings[number].temperature], settings[number])
-                if softcap:
-                    slope *= 1 - (logits / softcap).square_()
-                grad[part] = (slope.to(head.dtype) @ head).float()
-                sums[0, number] += ce
-                sums[1, number] += kl
+            for i, (_, temperature, divergence) in enumerate(settings):
+                logits = _logits(hidden[i][part], head, softcap, buffers[1, : len(part)])
+                found = step(logits, teacher, spreads[temperature], index, weights[i], divergence, softcap)
+                sums[:, i] += found.sum(1)
+                grads[i][part] = (logits.to(head.dtype) @ head).float()
         ctx.save_for_backward(*[(grad / n).to(one.dtype) for grad, one in zip(grads, hidden, strict=True)])
         ce, kl = sums / n
         totals = [ce[i] + one.alpha * kl[i] for i, one in enumerate(settings)]
@@ -123,32 +126,59 @@ class _FusedKD(torch.autograd.Function):
         return None, None, None, None, None, None, *found
 
 
-def _logits(hidden: Tensor, head: Tensor, softcap: float | None) -> Tensor:
-    logits = (hidden.to(head.dtype) @ head.T).float()
-    return torch.tanh_(logits.div_(softcap)).mul_(softcap) if softcap else logits
-
-
-def _chunk(logits: Tensor, index: Tensor, log_pt: Tensor, pt: Tensor, settings: KDSettings):
-    """Summed CE and T^2 * divergence of a chunk, and the slope of CE + alpha * T^2 * divergence at its logits."""
-    alpha, temperature, divergence = settings
-    log_ps = F.log_softmax(logits, dim=-1)
-    ce = -log_ps.gather(1, index).sum()
-    slope = log_ps.exp_().scatter_add_(1, index, -torch.ones_like(index, dtype=torch.float32))
-    log_ps = F.log_softmax(logits / temperature, dim=-1)
-    if divergence == "forward":
-        value = (pt * (log_pt - log_ps)).sum()
-        bend = log_ps.exp_().sub_(pt)
+def _logits(hidden: Tensor, head: Tensor, softcap: float | None, out: Tensor) -> Tensor:
+    """Logits `(c, v)` in fp32, written to `out`."""
+    if head.dtype == torch.float32 and not head.is_cuda:
+        hidden = hidden.float()
+        for rows, place in zip(head.split(TILE), out.split(TILE, dim=1), strict=True):
+            torch.mm(hidden, rows.T, out=place)
     else:
-        ps = log_ps.exp()
-        middle = log_pt if divergence == "reverse" else torch.logaddexp(log_ps, log_pt).sub_(math.log(2))
+        out.copy_(hidden.to(head.dtype) @ head.T)
+    return out.div_(softcap).tanh_().mul_(softcap) if softcap else out
+
+
+def _spread(logits: Tensor, temperature: Tensor) -> Tensor:
+    """The logarithm of the softmax's denominator at a temperature, `(c, 1)`."""
+    return (logits / temperature).logsumexp(1, keepdim=True)
+
+
+def _step(logits, teacher, spread, index, weights, divergence: str, softcap: float | None) -> Tensor:
+    """CE and T^2 * divergence of each row, `(2, c)`; `logits` become the slope of CE + alpha * T^2 * divergence.
+
+    Sums over the rows are left to the caller: Inductor fuses the rest into few passes over memory.
+    """
+    alpha, temperature = weights[0], weights[1]
+    own = logits.logsumexp(1, keepdim=True)
+    ce = own - logits.gather(1, index)
+    slope = (logits - own).exp() - (torch.arange(logits.shape[1], device=logits.device) == index).float()
+    log_ps = logits / temperature - _spread(logits, temperature)
+    log_pt = teacher / temperature - spread
+    ps, pt = log_ps.exp(), log_pt.exp()
+    if divergence == "forward":
+        value, bend = (pt * (log_pt - log_ps)).sum(1), ps - pt
+    else:
+        middle = log_pt if divergence == "reverse" else torch.logaddexp(log_ps, log_pt) - math.log(2)
         each = ps * (log_ps - middle)
-        own = each.sum(1, keepdim=True)
-        bend = each.sub_(ps * own)
-        value = own.sum()
+        value = each.sum(1, keepdim=True)
+        bend, value = each - ps * value, value[:, 0]
         if divergence == "js":
-            value = (value + (pt * (log_pt - middle)).sum()) / 2
-            bend = bend.div_(2)
-    return ce, temperature**2 * value, slope.add_(bend, alpha=alpha * temperature)
+            value, bend = (value + (pt * (log_pt - middle)).sum(1)) / 2, bend / 2
+    slope = slope + alpha * temperature * bend
+    if softcap:
+        slope = slope * (1 - (logits / softcap).square())
+    logits.copy_(slope)
+    return torch.stack([ce[:, 0], temperature**2 * value])
+
+
+@cache
+def compiled_step(device: str) -> tuple[Callable, Callable] | None:
+    """The step of a chunk and the softmax's denominator, compiled for a kind of device; None where that fails."""
+    try:
+        torch.compile(torch.exp)(torch.zeros(8, device=device))
+    except Exception as error:  # whatever a missing or broken compiler raises
+        logger.warning("the loss runs uncompiled, same values but slower: %s", str(error).strip().split("\n")[0])
+        return None
+    return torch.compile(_step), torch.compile(_spread)
 
 
 def fused_kd_loss(
@@ -158,7 +188,7 @@ def fused_kd_loss(
     head: Tensor,
     alpha: float = 1.0,
     temperature: float = 2.0,
-    chunk_size: int = 256,
+    chunk_size: int = 0,
     softcap: float | None = None,
     divergence: str = "forward",
 ) -> LossParts:
@@ -167,12 +197,10 @@ def fused_kd_loss(
     Same value and gradient as `kd_loss` on `hidden @ head.T`; the gradient reaches `student_hidden` only.
 
     Args:
-        student_hidden: `(n, d)` states after the final norm.
-        teacher_hidden: `(n, d)`.
-        targets: `(n,)` int64, -100 where a position does not count.
+        student_hidden, teacher_hidden: `(n, d)` states after the final norm.
+        targets, alpha, temperature, divergence: as in `kd_loss`.
         head: `(v, d)` output matrix, frozen.
-        alpha, temperature, divergence: as in `kd_loss`.
-        chunk_size: positions whose logits are held at once.
+        chunk_size: most positions whose logits are held at once; 0 leaves it to the size of the vocabulary.
         softcap: the cap of `cap * tanh(logits / cap)` where the architecture has one.
     """
     settings = [KDSettings(float(alpha), float(temperature), divergence)]
@@ -185,14 +213,13 @@ def fused_kd_losses(
     targets: Tensor,
     head: Tensor,
     settings: Sequence[KDSettings],
-    chunk_size: int = 256,
+    chunk_size: int = 0,
     softcap: float | None = None,
 ) -> list[LossParts]:
     """`fused_kd_loss` of several students of one teacher on the same positions; the teacher's part is computed once.
 
     Args:
-        student_hidden: of each student `(n, d)`.
-        settings: of each student.
+        student_hidden, settings: of each student, the states `(n, d)`.
         teacher_hidden, targets, head, chunk_size, softcap: as in `fused_kd_loss`.
 
     Raises:
@@ -226,15 +253,11 @@ def nearest_candidates(m: Tensor, candidates: Tensor, mask: Tensor, kappa: int) 
     kept = min(kappa, candidates.shape[1])
     order = distance.topk(kept, dim=1, largest=False).indices
     chosen = candidates.gather(1, order[..., None].expand(-1, -1, candidates.shape[2]))
-    chosen_mask = mask.gather(1, order)
-    return F.pad(chosen, (0, 0, 0, kappa - kept)), F.pad(chosen_mask, (0, kappa - kept))
+    return F.pad(chosen, (0, 0, 0, kappa - kept)), F.pad(mask.gather(1, order), (0, kappa - kept))
 
 
 class SenseParts(NamedTuple):
-    """Parts of the sense loss: `total = beta_p * attraction + beta_n * repulsion`, and how the hinge behaves.
-
-    `active` is the share of real negative candidates whose hinge is above zero.
-    """
+    """`total = beta_p * attraction + beta_n * repulsion`; `active`: share of real negatives with a hinge above 0."""
 
     total: Tensor
     attraction: Tensor
@@ -281,12 +304,9 @@ def semantic_loss(
 
     Args:
         n: `(p, d)` student states.
-        positives: `(p, a, d)` nearest senses of the token and its synonyms.
-        positive_mask: `(p, a)` bool.
-        negatives: `(p, b, d)` nearest senses of the antonyms.
-        negative_mask: `(p, b)` bool.
-        beta_p: weight of the positive part.
-        beta_n: weight of the negative part.
+        positives, positive_mask: `(p, a, d)` nearest senses of the token and its synonyms, and which are real.
+        negatives, negative_mask: `(p, b, d)` nearest senses of the antonyms, and which are real.
+        beta_p, beta_n: weights of the two parts.
         margin: the paper's gamma, in units of mean squared error.
 
     Returns:

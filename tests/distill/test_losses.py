@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from dskd_utils.distill import losses
 from dskd_utils.distill.losses import (
     KDSettings,
     fused_kd_loss,
@@ -91,6 +92,40 @@ def test_a_head_in_bf16_gives_the_loss_to_its_rounding_and_a_gradient_in_the_stu
     assert half.total.dtype == found.dtype == torch.float32
     assert_close(half, whole, rtol=0.03, atol=0.03)
     assert (found - expected).norm() < 0.03 * expected.norm()
+
+
+@pytest.mark.parametrize(("divergence", "softcap"), [("forward", None), ("reverse", 5.0), ("js", None)])
+def test_the_compiled_step_has_the_value_and_gradient_of_the_plain_one(monkeypatch, divergence, softcap):
+    if losses.compiled_step("cpu") is None:
+        pytest.skip("no working C++ compiler")
+    hidden, teacher, head, targets = states()
+    arguments = (hidden, teacher, targets, head, 0.7, 2.5, 6, softcap, divergence)  # chunks of 5 and of 5 rows
+    plain = fused_kd_loss(*arguments)
+    (expected,) = torch.autograd.grad(plain.total, hidden)
+    monkeypatch.setattr(losses, "WORTH_COMPILING", 0)
+    for rows in (slice(None), slice(12)):  # another number of rows, as the next batch has
+        compiled = fused_kd_loss(hidden[rows], teacher[rows], targets[rows], head, *arguments[4:])
+        (found,) = torch.autograd.grad(compiled.total, hidden)
+        assert found.any()
+        if rows == slice(None):
+            assert_close(compiled, plain)
+            assert_close(found, expected)
+
+
+def test_without_a_compiler_the_loss_is_the_same_and_says_so(monkeypatch, caplog):
+    def broken(*_, **__):
+        raise RuntimeError("no C++ compiler\nand more")
+
+    hidden, teacher, head, targets = states()
+    plain = fused_kd_loss(hidden, teacher, targets, head)
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(losses, "WORTH_COMPILING", 0)
+    losses.compiled_step.cache_clear()
+    assert_close(fused_kd_loss(hidden, teacher, targets, head), plain)
+    losses.compiled_step.cache_clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the loss runs uncompiled, same values but slower: no C++ compiler"
+    ]
 
 
 def test_several_students_get_what_each_gets_alone():
