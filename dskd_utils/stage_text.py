@@ -1,15 +1,18 @@
 """The text of a study and the teacher's states over it as stages (paper, section 3.1)."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dskd_utils.artefacts import MANIFEST, atomic_folder, code_digest, read_manifest, write_manifest
+from dskd_utils.artefacts import MANIFEST, atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.senses.hidden_states import TeacherStates, collect_states
 from dskd_utils.senses.live_states import LiveStates, States
+from dskd_utils.sources.conversations import teacher_answers
 from dskd_utils.sources.corpora import Packed, study_text
 from dskd_utils.sources.tasks import TASKS
 from dskd_utils.study import Study
@@ -18,8 +21,11 @@ CONTEXT_TOKENS = 500_000  # that contexts are drawn from where there is no store
 TEXT_PARTS = ("train", "validation", "test", "extra")
 TEXT_CODE = (  # what decides which text comes out; the fetching code does not
     *("sources/corpora.py", "sources/wikipedia.py", "sources/leaks.py", "sources/packing.py"),
-    *("sources/tasks.py", "sources/task_files.py", "assets.yaml"),
+    *("sources/tasks.py", "sources/task_files.py", "sources/conversations.py", "assets.yaml"),
 )
+# Parameters of the notebooks that decide the training text, with the paper's reading: a share below 0 is the profile's.
+TEXT_CHOICES = {"wikipedia_share": -1.0, "task_format": "chat", "train_shots": 5, "answers": "gold"}
+ANSWERS = ("gold", "teacher")
 
 
 @dataclass(frozen=True)
@@ -34,26 +40,47 @@ class Text:
     folder: Path
 
 
-def text(study: Study) -> Text:
-    """The text that the study reads, split by article and free of leaks (section 3.1)."""
+def text(study: Study, like: Mapping[str, Any] | None = None) -> Text:
+    """The text that the study reads, split by article and free of leaks (section 3.1; NOTES 15, 22).
+
+    Args:
+        study: an open study.
+        like: the parameters of the notebook that trained, where another one reads the same text; the study's own
+            where None. Those of `TEXT_CHOICES` count.
+
+    Raises:
+        ValueError: a choice that there is not.
+    """
+    chosen = {name: (like or study.parameters).get(name, value) for name, value in TEXT_CHOICES.items()}
+    share, answers = chosen["wikipedia_share"], chosen["answers"]
+    if share > 1:
+        raise ValueError(f"wikipedia_share must be at most 1, or below 0 for the profile's: got {share}")
+    if answers not in ANSWERS:
+        raise ValueError(f"answers must be one of {', '.join(ANSWERS)}: got {answers!r}")
     budget = study.profile
+    wikipedia = budget.wikipedia_tokens if share < 0 else round(share * budget.training_tokens)
     settings = {
-        "budget_wiki": budget.wikipedia_tokens,
-        "budget_tasks": budget.task_tokens,
+        "budget_wiki": wikipedia,
+        "budget_tasks": budget.training_tokens - wikipedia,
         "budget_heldout": budget.heldout_tokens,
         "budget_extra": budget.extra_tokens,
         "seed": study.seed,
         "block": budget.block,
         "source": study.source,
+        "task_format": chosen["task_format"],
+        "shots": chosen["train_shots"],
     }
     parameters = settings | {
         "tokenizer": study.teacher.tokenizer_hash,
+        "chat_template": digest({"template": study.teacher.tokenizer.chat_template}),
+        "answers": study.teacher.fingerprint if answers == "teacher" else answers,
         "files": study.data_dir is not None,
         "code": code_digest(*TEXT_CODE),
     }
     folder = study.stage("text", f"seed{study.seed}", parameters)
     if not (folder / "manifest.json").is_file():
         started = time.monotonic()
+        settings["answers"] = partial(teacher_answers, study.teacher) if answers == "teacher" else None
         found = study_text(study.teacher.tokenizer, data_dir=study.data_dir, tasks=TASKS, **settings)
         with atomic_folder(folder) as temporary:
             parts = {name: asdict(part) for name in TEXT_PARTS if (part := getattr(found, name)) is not None}

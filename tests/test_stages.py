@@ -97,3 +97,31 @@ def test_an_unknown_place_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("DSKD_HOME", str(tmp_path))
     with pytest.raises(ValueError, match="store must be empty .* or one of disk, memory, none: got 'ram'"):
         open_study("x", {"teacher": "smollm2-135m", "profile": "smoke", "run": "x", "seed": 0, "store": "ram"})
+
+
+def test_the_training_text_is_what_the_parameters_choose(llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.delenv("DSKD_DATA", raising=False)
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: {"float32": 50.0, "bfloat16": 8.0})
+    values = {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0}
+
+    def read(**choices):
+        study = open_study("04-distillation", values | choices)
+        study.__dict__["teacher"] = llama
+        return stages.text(study), study
+
+    papers, study = read()
+    assert papers.facts["train"]["tasks"]["tokens"] == 1024 and "train answers" not in papers.facts
+    teachers, _ = read(answers="teacher")
+    assert teachers.facts["train answers"]["questions"] > 5 and teachers.folder != papers.folder
+    assert teachers.train.tokens == papers.train.tokens and teachers.test.digest == papers.test.digest
+    half, _ = read(wikipedia_share=0.5)
+    assert half.facts["train"]["tasks"]["tokens"] == pytest.approx(2560, abs=2)
+    assert stages.text(study, {"wikipedia_share": 0.5, "teacher": "x"}).folder == half.folder
+    for choices, message in (
+        ({"answers": "free"}, "answers must be one of gold, teacher: got 'free'"),
+        ({"wikipedia_share": 1.5}, "wikipedia_share must be at most 1"),
+        ({"task_format": "free"}, "task_format must be one of chat, plain"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read(**choices)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from dskd_utils.evaluate.prompts import LETTERS, Prompt, label_tokens, requests
+from dskd_utils.evaluate.prompts import Prompt, requests
 from dskd_utils.evaluate.scoring import continuation_logprobs, greedy, label_logprobs
 from dskd_utils.evaluate.squad import exact_match, f1_score, read_answer
+from dskd_utils.sources.conversations import LETTERS, label_tokens
 
 ANSWER_TOKENS = 24  # most tokens of a generated answer
 

@@ -9,15 +9,14 @@ import os.path
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase as LETTERS  # noqa: N812
 from typing import Any
 
 import numpy as np
 
 from dskd_utils.evaluate.squad import NO_ANSWER
+from dskd_utils.sources.conversations import INSTRUCTION, LETTERS, choice_turn, conversation, encode, first_tokens
 from dskd_utils.sources.tasks import Question
 
-INSTRUCTION = "Answer each question with the letter of the right choice."
 PASSAGE_INSTRUCTION = f'Answer with the fewest words from the passage, or with "{NO_ANSWER}" where it does not say.'
 
 
@@ -96,27 +95,6 @@ def sample_questions(questions: Sequence[Question], limit: int | None, seed: int
     return [questions[i] for i in np.sort(np.argsort(ranks, kind="stable")[:limit])]
 
 
-def _choice_turn(question: Question) -> str:
-    lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, question.choices, strict=False)]
-    return "\n".join([f"Question: {question.question}", *lines, "Answer:"])
-
-
-def _conversation(tokenizer: Any, turns: Sequence[tuple[str, str]], last: str, answer: str | None = None) -> str:
-    """A conversation as text up to where the model is to answer, or with its answer."""
-    if not tokenizer.chat_template:
-        parts = [f"{asked} {said}" for asked, said in turns] + [last if answer is None else f"{last} {answer}"]
-        return "\n\n".join(parts)
-    messages = []
-    for asked, said in [*turns, (last, answer)]:
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
-    if answer is None:
-        messages.pop()
-    # Templates of models that think aloud read `enable_thinking`; the others do not know it.
-    return tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=answer is None, enable_thinking=False
-    )
-
-
 def _paper_text(tokenizer: Any, question: Question, exemplars: Sequence[Question]) -> str:
     shown = [*exemplars, question]
     if question.task == "squad2":
@@ -124,11 +102,11 @@ def _paper_text(tokenizer: Any, question: Question, exemplars: Sequence[Question
         said = [q.answers[0] if q.answers else NO_ANSWER for q in exemplars]
         start = f"{PASSAGE_INSTRUCTION}\n\nPassage: {question.context}"
     else:
-        asked = [_choice_turn(q) for q in shown]
+        asked = [choice_turn(q) for q in shown]
         said = [LETTERS[q.answer] for q in exemplars]
         start = INSTRUCTION
     asked[0] = f"{start}\n\n{asked[0]}"
-    return _conversation(tokenizer, list(zip(asked, said, strict=False)), asked[-1])
+    return conversation(tokenizer, list(zip(asked, said, strict=False)), asked[-1])
 
 
 def _likelihood_text(question: Question, exemplars: Sequence[Question]) -> str:
@@ -136,25 +114,14 @@ def _likelihood_text(question: Question, exemplars: Sequence[Question]) -> str:
     return "\n\n".join([*shown, f"Question: {question.question}\nAnswer:"])
 
 
-def _encode(tokenizer: Any, texts: Sequence[str], start: Sequence[int]) -> list[list[int]]:
-    ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-    return [[*start, *one] for one in ids]
-
-
-def _start(tokenizer: Any) -> list[int]:
-    """The token that the tokenizer itself puts before plain text, if any."""
-    ids = tokenizer("a")["input_ids"]
-    return [ids[0]] if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else []
-
-
 def _pairs(
     tokenizer: Any, question: Question, exemplars: Sequence[Question], protocol: str
 ) -> list[tuple[list[int], list[int]]]:
     if protocol == "paper":
-        start = [] if tokenizer.chat_template else _start(tokenizer)  # a template writes its own start
-        return [(_encode(tokenizer, [_paper_text(tokenizer, question, exemplars)], start)[0], [])]
+        start = [] if tokenizer.chat_template else first_tokens(tokenizer)  # a template writes its own start
+        return [(encode(tokenizer, [_paper_text(tokenizer, question, exemplars)], start)[0], [])]
     text = _likelihood_text(question, exemplars)
-    context, *whole = _encode(tokenizer, [text, *(f"{text} {c}" for c in question.choices)], _start(tokenizer))
+    context, *whole = encode(tokenizer, [text, *(f"{text} {c}" for c in question.choices)], first_tokens(tokenizer))
     cuts = [min(len(context), len(ids) - 1) for ids in whole]  # a choice keeps a token where the boundary merges
     return [(ids[:cut], ids[cut:]) for ids, cut in zip(whole, cuts, strict=True)]
 
@@ -212,22 +179,3 @@ def requests(prompts: Sequence[Prompt]) -> tuple[list[tuple[list[int], list[int]
         made += [(context[:cut], context[cut:], continuation) for context, continuation in prompt.pairs]
         owners += [owner] * len(prompt.pairs)
     return made, np.array(owners, dtype=np.int64)
-
-
-def label_tokens(tokenizer: Any, count: int) -> list[int]:
-    """Token ids of the first `count` letters where a model starts its answer.
-
-    Raises:
-        ValueError: the letters are not single, distinct tokens there.
-    """
-    start = [] if tokenizer.chat_template else _start(tokenizer)
-    asked = "Question: ?\nAnswer:"
-    texts = [_conversation(tokenizer, [], asked, answer) for answer in (None, *LETTERS[:count])]
-    prompt, *answered = _encode(tokenizer, texts, start)
-    # Read off answered conversations, since some templates and tokenizers put the letter in a token with a space.
-    inside = [ids[len(prompt)] for ids in answered if ids[: len(prompt)] == prompt and len(ids) > len(prompt)]
-    alone = [ids[-1] for ids in _encode(tokenizer, LETTERS[:count], [])]
-    for labels in (inside, alone):
-        if len(set(labels)) == count:
-            return labels
-    raise ValueError(f"the tokenizer does not write the letters A to {LETTERS[count - 1]} as distinct single tokens")

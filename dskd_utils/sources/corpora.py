@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 
 from dskd_utils.sources.assets import fetch
+from dskd_utils.sources.conversations import Answers, answered_by, conversations
 from dskd_utils.sources.leaks import leak_report, remove_leaks
 from dskd_utils.sources.packing import Packed, cut_pieces, fill_rows, pack
-from dskd_utils.sources.tasks import evaluation_documents, evaluation_questions, task_documents
+from dskd_utils.sources.tasks import (
+    Question,
+    evaluation_documents,
+    evaluation_questions,
+    training_questions,
+    training_text,
+)
 from dskd_utils.sources.wikipedia import (
     HELD_OUT,
     PARTS,
@@ -42,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 _CHARACTERS_A_TOKEN = 8  # an upper estimate: how much text to read for a token budget
 _MIN_CHARACTERS = 8_000_000  # read at least so much of a dump, so that small budgets sample many articles too
+TASK_FORMATS = ("chat", "plain")
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,9 @@ def study_text(
     tasks: Sequence[str] = ("arc_challenge", "commonsense_qa", "piqa", "mmlu", "squad2"),
     dump: str | Path | None = None,
     leads: str | Path | None = None,
+    task_format: str = "chat",
+    shots: int = 5,
+    answers: Answers | None = None,
 ) -> StudyText:
     """Wikipedia and task text for training, Wikipedia text for validation and test, none of it shared.
 
@@ -94,11 +105,20 @@ def study_text(
         source, data_dir: as in `tasks.load_task`.
         tasks: the study's tasks; those with a train split are trained on.
         dump, leads: other files than those of `assets`.
+        task_format: `"chat"`, conversations in the form in which the paper asks the benchmarks, or `"plain"`,
+            a question and the words of its answer.
+        shots: questions that stand before the last one of a conversation.
+        answers: of the conversations that are trained on, the answers where they are not to be the right ones, such as
+            `conversations.teacher_answers` of a teacher (NOTES 15).
 
     Raises:
-        ValueError: no text is left for a part.
+        ValueError: no text is left for a part; an unknown format; other answers in plain text.
         FileNotFoundError: a file of the sources is missing.
     """
+    if task_format not in TASK_FORMATS:
+        raise ValueError(f"task_format must be one of {', '.join(TASK_FORMATS)}: got {task_format!r}")
+    if answers and task_format == "plain":
+        raise ValueError("the teacher answers with a letter, in a conversation: set task_format to 'chat'")
     need = _CHARACTERS_A_TOKEN * (budget_wiki + budget_extra + round(2 * budget_heldout / HELD_OUT))
     articles = [
         *_until(wikipedia_dump(dump or fetch("wikipedia-dump")), max(need, _MIN_CHARACTERS)),
@@ -107,13 +127,18 @@ def study_text(
     parts = split_articles(articles, seed=seed, held_out=HELD_OUT)
     questions, missing = evaluation_questions(tasks, source=source, data_dir=data_dir)
     evaluation = [*parts["validation"], *parts["test"], *evaluation_documents(questions)]
-    asked = task_documents(tasks, seed=seed, source=source, data_dir=data_dir) if budget_tasks or budget_extra else []
-    kept, removed = remove_leaks([*parts["train"], *asked], evaluation)
+    wanted = budget_tasks or budget_extra
+    asked = training_questions(tasks, seed=seed, source=source, data_dir=data_dir) if wanted else []
+    by_document = dict(zip(evaluation_documents(asked), asked, strict=True))
+    kept, removed = remove_leaks([*parts["train"], *by_document], evaluation)
+    wikipedia = [document for document in kept if document not in by_document]
+    clean = [by_document[document] for document in kept if document in by_document]
+    task_texts = _task_texts(tokenizer, clean, task_format, shots)
     titles = {normalise_title(document.title) for document in evaluation}
     by_reason = Counter("title" if normalise_title(document.title) in titles else "words" for document in removed)
 
     facts: dict[str, Any] = {
-        "read": dict(Counter(document.source for document in [*articles, *asked])),
+        "read": dict(Counter(one.source for one in [*articles, *by_document])),
         "removed": {"title": by_reason["title"], "words": by_reason["words"]},
         "removed_by_source": dict(Counter(document.source for document in removed)),
         "not_compared": missing,
@@ -125,17 +150,17 @@ def study_text(
         if not budget:
             packed[part], documents[part] = None, []
             continue
-        found = kept if part in ("train", "extra") else parts[part]
-        if part == "extra":
-            seen = set(map(id, documents["train"]))
-            found = [document for document in found if id(document) not in seen]
+        seen = set(map(id, documents["train"])) if part == "extra" else set()
+        found = [one for one in (wikipedia if part in ("train", "extra") else parts[part]) if id(one) not in seen]
         chosen = _wikipedia_pieces(found, tokenizer, block, budget, seed)
-        others = [document for document in found if not document.source.startswith("wikipedia")]
-        if part == "train":
-            chosen["tasks"] = cut_pieces(others, tokenizer, block, budget_tasks, seed)
-        elif part == "extra":
-            missing_tokens = budget - sum(len(piece) for pieces, _ in chosen.values() for piece in pieces)
-            chosen["tasks"] = cut_pieces(others, tokenizer, block, missing_tokens, seed)
+        if part in ("train", "extra"):
+            spent = sum(len(piece) for pieces, _ in chosen.values() for piece in pieces)
+            limit = budget_tasks if part == "train" else budget - spent
+            others = [one for one in task_texts if id(one) not in seen]
+            chosen["tasks"] = cut_pieces(others, tokenizer, block, limit, seed)
+            if answers and part == "train":
+                again, facts["train answers"] = answered_by(tokenizer, chosen["tasks"][1], task_texts, answers)
+                chosen["tasks"] = cut_pieces(again, tokenizer, block, limit, None)[0], chosen["tasks"][1]
         documents[part] = [document for _, used in chosen.values() for document in used]
         pieces = [piece for some, _ in chosen.values() for piece in some]
         random.Random(seed).shuffle(pieces)
@@ -145,6 +170,15 @@ def study_text(
         }
     logger.info("study text: %s", facts)
     return StudyText(**packed, facts=facts, documents=documents)
+
+
+def _task_texts(
+    tokenizer: Any, questions: Sequence[Question], task_format: str, shots: int
+) -> dict[Document, list[Question]]:
+    """Training documents of the tasks and the questions of each."""
+    if task_format == "chat":
+        return conversations(tokenizer, questions, shots)
+    return {Document(one.task, one.id, training_text(one)): [one] for one in questions}
 
 
 def _until(documents: Iterable[Document], characters: int) -> Iterator[Document]:

@@ -32,6 +32,17 @@ class Packed:
     tokens: int
     digest: str
 
+    def first(self, tokens: int) -> "Packed":
+        """The first rows that hold at least so many positions, all where there are fewer; `documents` is not known."""
+        rows = -(-tokens // self.ids.shape[1])
+        if not 0 < rows < len(self.ids):
+            return self
+        ids, positions, targets = self.ids[:rows], self.positions[:rows], self.targets[:rows]
+        # Padding is a piece of one token without a target.
+        ends = torch.cat([positions[:, 1:] == 0, torch.ones(rows, 1, dtype=torch.bool)], dim=1)
+        held = int((~((positions == 0) & ends)).sum())
+        return Packed(ids, positions, targets, 0, held, _digest(ids, targets))
+
 
 def pack(
     documents: Iterable[Document | str], tokenizer: Any, *, block: int = 512, budget: int | None = None, seed: int = 0
@@ -57,16 +68,20 @@ def pack(
 
 
 def cut_pieces(
-    documents: Sequence[Document], tokenizer: Any, block: int, budget: int | None, seed: int
+    documents: Sequence[Document], tokenizer: Any, block: int, budget: int | None, seed: int | None
 ) -> tuple[list[np.ndarray], list[Document]]:
-    """Pieces of 2 to `block` tokens of the shuffled documents, at most `budget` tokens in all, and their documents."""
+    """Pieces of 2 to `block` tokens of the shuffled documents, at most `budget` tokens in all, and their documents.
+
+    Without a seed the documents stay in their order.
+    """
     if block < 2:
         raise ValueError(f"block is {block}, expected at least 2 tokens: a token needs a next one to predict")
     first = tokenizer("a")["input_ids"][:1]
     bos = first if tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id] else []
     width = block - len(bos)
     order = list(documents)
-    random.Random(seed).shuffle(order)
+    if seed is not None:
+        random.Random(seed).shuffle(order)
     left = sum(len(document.text) + 1 for document in order) * block if budget is None else budget
     pieces: list[np.ndarray] = []
     used: list[Document] = []
@@ -77,6 +92,7 @@ def cut_pieces(
         encoded = tokenizer([document.text for document in batch], add_special_tokens=False, verbose=False)
         for document, ids in zip(batch, encoded["input_ids"], strict=True):
             before = len(pieces)
+            ids = ids[len(bos) :] if bos and ids[:1] == bos else ids  # a chat template writes its own
             for cut in range(0, len(ids), width):
                 piece = (bos + ids[cut : cut + width])[: min(left, block)]
                 if len(piece) >= 2:
@@ -117,6 +133,9 @@ def fill_rows(pieces: Sequence[np.ndarray], documents: int, tokenizer: Any, bloc
             positions[row, start:end] = np.arange(len(piece))
             targets[row, start : end - 1] = piece[1:]
             start = end
-    digest = hashlib.sha256(ids.tobytes() + targets.tobytes()).hexdigest()[:16]
     tensors = [torch.from_numpy(array) for array in (ids, positions, targets)]
-    return Packed(*tensors, documents, sum(map(len, pieces)), digest)
+    return Packed(*tensors, documents, sum(map(len, pieces)), _digest(tensors[0], tensors[2]))
+
+
+def _digest(ids: torch.Tensor, targets: torch.Tensor) -> str:
+    return hashlib.sha256(ids.numpy().tobytes() + targets.numpy().tobytes()).hexdigest()[:16]

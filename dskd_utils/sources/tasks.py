@@ -100,57 +100,44 @@ def load_task(
     return questions
 
 
-def training_text(question: Question, template: str = PLAIN_TEMPLATE, *, tokenizer: Any = None) -> str:
-    """A choice question with its gold answer as training text.
-
-    Args:
-        question: a question with a known answer.
-        template: prompt with the field `{question}`.
-        tokenizer: where given and it has a chat template, question and answer become a user and an assistant turn.
+def training_text(question: Question, template: str = PLAIN_TEMPLATE) -> str:
+    """A choice question with the words of its gold answer as plain training text.
 
     Raises:
         ValueError: the question has no gold choice (a withheld test split, SQuAD 2.0).
     """
     if question.answer is None:
         raise ValueError(f"{question.task} {question.id} has no gold choice: take a split whose answers are published")
-    answer = question.choices[question.answer]
-    if getattr(tokenizer, "chat_template", None):
-        turns = [{"role": "user", "content": question.question}, {"role": "assistant", "content": answer}]
-        return tokenizer.apply_chat_template(turns, tokenize=False)
-    return f"{template.format(question=question.question)} {answer}"
+    return f"{template.format(question=question.question)} {question.choices[question.answer]}"
 
 
-def task_documents(
+def training_questions(
     tasks: Sequence[str] = TRAIN_TASKS,
     *,
     share: float = 0.25,
     seed: int = 0,
     source: str = "package",
     data_dir: str | Path | None = None,
-    limit: int | None = None,
-) -> list[Document]:
-    """A seeded sample of the train splits as documents (the paper trains on 25% of each task, section 5.2).
+) -> list[Question]:
+    """A seeded sample of the train splits, task by task (the paper trains on 25% of each task, section 5.2).
 
     MMLU and SQuAD 2.0 are passed over: their train splits are not in the packages.
 
     Args:
         tasks: names from `TASKS`.
         share: share of each train split, in (0, 1].
-        limit: at most so many documents a task.
 
     Raises:
         ValueError: `share` outside (0, 1].
     """
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}, expected a number above 0 and at most 1")
-    documents = []
+    chosen = []
     for task in tasks:
-        if task not in TRAIN_TASKS:
-            continue
-        questions = load_task(task, "train", source=source, data_dir=data_dir)
-        chosen = random.Random(f"{seed}/{task}").sample(questions, round(share * len(questions)))
-        documents += [Document(task, question.id, training_text(question)) for question in chosen[:limit]]
-    return documents
+        if task in TRAIN_TASKS:
+            questions = load_task(task, "train", source=source, data_dir=data_dir)
+            chosen += random.Random(f"{seed}/{task}").sample(questions, round(share * len(questions)))
+    return chosen
 
 
 def evaluation_questions(

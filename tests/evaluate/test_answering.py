@@ -3,8 +3,9 @@ import pytest
 from scipy.special import logsumexp
 
 from dskd_utils.evaluate.answering import ANSWER_TOKENS, answer_passages, choose
-from dskd_utils.evaluate.prompts import build_prompts, label_tokens
+from dskd_utils.evaluate.prompts import build_prompts
 from dskd_utils.evaluate.scoring import continuation_logprobs, label_logprobs
+from dskd_utils.sources.conversations import label_tokens
 from dskd_utils.sources.tasks import Question
 
 ASKED = [

@@ -4,7 +4,8 @@ import pytest
 from tokenizers import Regex, Tokenizer, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from dskd_utils.evaluate.prompts import build_prompts, choose_exemplars, label_tokens, requests, sample_questions
+from dskd_utils.evaluate.prompts import build_prompts, choose_exemplars, requests, sample_questions
+from dskd_utils.sources.conversations import label_tokens
 from dskd_utils.sources.tasks import Question
 
 TEMPLATE = (

@@ -38,3 +38,23 @@ def test_tasks_fill_in_where_wikipedia_runs_out(word_tokenizer):
     text = study_text(word_tokenizer(), budget_wiki=5_000, budget_tasks=0, budget_heldout=5_000, budget_extra=3_000_000)
     tokens = {name: part["tokens"] for name, part in text.facts["extra"].items()}
     assert all(tokens.values()) and sum(tokens.values()) == text.extra.tokens
+
+
+@pytest.mark.network
+def test_other_answers_change_the_letters_of_the_training_text_and_nothing_else(word_tokenizer):
+    budgets = {"budget_wiki": 5_000, "budget_tasks": 20_000, "budget_heldout": 5_000}
+    gold = study_text(word_tokenizer(), **budgets)
+    always_b = study_text(word_tokenizer(), **budgets, answers=lambda groups: [["B"] * len(group) for group in groups])
+    assert always_b.train.tokens == gold.train.tokens and always_b.documents == gold.documents
+    assert always_b.validation.digest == gold.validation.digest
+    found = always_b.facts["train answers"]
+    assert 0.2 < found["right"] / found["questions"] < 0.6, "of two to five choices one is right"
+    assert "train answers" not in gold.facts
+    plain = study_text(word_tokenizer(), **budgets, task_format="plain")
+    texts = {name: next(d.text for d in text.documents["train"] if d.source == "piqa")
+             for name, text in {"chat": gold, "plain": plain}.items()}  # fmt: skip
+    assert texts["chat"].count("Question:") == 6 and texts["plain"].count("Question:") == 1
+    with pytest.raises(ValueError, match="set task_format to 'chat'"):
+        study_text(word_tokenizer(), **budgets, task_format="plain", answers=gold)
+    with pytest.raises(ValueError, match="must be one of chat, plain: got 'free'"):
+        study_text(word_tokenizer(), **budgets, task_format="free")

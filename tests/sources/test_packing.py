@@ -100,3 +100,18 @@ def test_a_model_reads_packed_documents_as_separate_ones(name, word_tokenizer, t
             for start, end in zip(starts, starts[1:], strict=False):
                 alone = model(packed.ids[row : row + 1, start:end], use_cache=False).logits[0]
                 torch.testing.assert_close(together[row, start:end], alone, rtol=0, atol=1e-12)
+
+
+def test_a_template_that_writes_the_first_token_itself_does_not_get_it_twice(word_tokenizer):
+    packed = pack(["<s> w1 w2", "w3 w4"], word_tokenizer(bos=True), block=8)
+    assert (packed.ids == 1).sum() == 2 and packed.tokens == 6
+
+
+def test_the_first_rows_are_a_text_of_their_own(word_tokenizer, texts):
+    packed = pack(texts([30, 9, 14, 40, 3, 22, 31]), word_tokenizer(), block=16)
+    part = packed.first(40)
+    assert len(part.ids) == 3 and torch.equal(part.targets, packed.targets[:3]) and part.digest != packed.digest
+    sizes = [packed.first(16 * rows).tokens for rows in range(1, len(packed.ids) + 1)]
+    assert sizes == sorted(sizes) and sizes[-1] == packed.tokens
+    assert part.tokens == int((part.targets != -100).sum() + ((part.positions == 0) & (part.targets != -100)).sum())
+    assert packed.first(10**6) is packed and packed.first(0) is packed

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dskd_utils.sources.tasks import Question, load_task, task_documents, training_text
+from dskd_utils.sources.tasks import Question, load_task, training_questions, training_text
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder ../shared/data is not here")
@@ -31,27 +31,18 @@ def test_training_text_ends_with_the_gold_answer():
     assert training_text(question, "Q: {question}\nA:") == "Q: What is 2?\nA: answer C"
 
 
-def test_training_text_is_two_turns_where_the_tokenizer_has_a_chat_template(word_tokenizer):
-    tokenizer = word_tokenizer()
-    question = Question("1", "piqa", "train", "How?", ("so", "thus"), answer=1)
-    assert training_text(question, tokenizer=tokenizer) == "Question: How?\nAnswer: thus"
-    tokenizer.chat_template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
-    assert training_text(question, tokenizer=tokenizer) == "<user>How?<assistant>thus"
-
-
 def test_training_text_refuses_a_question_without_gold_choice():
     with pytest.raises(ValueError, match="has no gold choice"):
         training_text(Question("1", "piqa", "test", "How?", ("a", "b")))
 
 
 @needs_shared
-def test_task_documents_are_a_seeded_share_of_the_train_split():
+def test_training_questions_are_a_seeded_share_of_the_train_split():
     arguments = {"source": "files", "data_dir": SHARED}
-    documents = task_documents(["arc_challenge", "mmlu"], seed=1, **arguments)
-    assert len(documents) == round(1_119 * 0.25)
-    assert documents == task_documents(["arc_challenge"], seed=1, **arguments)
-    assert documents != task_documents(["arc_challenge"], seed=2, **arguments)
-    assert documents[:7] == task_documents(["arc_challenge"], seed=1, limit=7, **arguments)
-    assert {document.source for document in documents} == {"arc_challenge"}
+    questions = training_questions(["arc_challenge", "mmlu"], seed=1, **arguments)
+    assert len(questions) == round(1_119 * 0.25)
+    assert questions == training_questions(["arc_challenge"], seed=1, **arguments)
+    assert questions != training_questions(["arc_challenge"], seed=2, **arguments)
+    assert {question.task for question in questions} == {"arc_challenge"}
     with pytest.raises(ValueError, match="share is 0"):
-        task_documents(share=0)
+        training_questions(share=0)
