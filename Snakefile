@@ -1,10 +1,11 @@
-"""The batch: for every teacher, seven notebooks by papermill, then the book."""
+"""The batch: for every teacher, its notebooks by papermill, then the book."""
 
 import os
 import sys
 from pathlib import Path
 
 from dskd_utils.artefacts import safe_name
+from dskd_utils.profiles import profile
 
 # Jobs use the environment that snakemake runs in, activated or not.
 shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
@@ -21,7 +22,9 @@ BEFORE = {
     "03-sense-maps": ["02-senses"],
     "04-distillation": ["02-senses"],
     "05-evaluation": ["04-distillation"],
+    "06-ablations": ["02-senses"],
     "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
+    "08-costs": ["02-senses"],
 }
 BASE = ["sources", "lexicon", "senses", "report"]
 ROOMS = {
@@ -30,9 +33,13 @@ ROOMS = {
     "03-sense-maps": [*BASE, "distill"],
     "04-distillation": [*BASE, "distill"],
     "05-evaluation": [*BASE, "distill", "evaluate"],
+    "06-ablations": [*BASE, "distill", "evaluate"],
     "07-tables": ["report"],
+    "08-costs": [*BASE, "distill"],
 }
-NOTEBOOKS = list(BEFORE)
+BUDGET = profile(PROFILE)
+LONG = {"06-ablations": BUDGET.grids, "08-costs": BUDGET.cost_rounds}  # only where the profile has some
+NOTEBOOKS = [name for name in BEFORE if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
 
 
@@ -40,7 +47,7 @@ def code(wildcards):
     """Sources whose change makes a notebook's results stale."""
     package = Path("dskd_utils")
     rooms = [path for room in ROOMS[wildcards.notebook] for path in (package / room).glob("*.py")]
-    return sorted(map(str, [*rooms, *package.glob("*.py"), *package.glob("*.yaml")]))
+    return sorted(map(str, [*rooms, *package.glob("*.py"), *package.rglob("*.yaml")]))
 
 
 wildcard_constraints:

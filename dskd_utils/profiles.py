@@ -35,6 +35,8 @@ class Profile:
         map_states: contextual states a word in the sense maps.
         sense_contexts: pairs of contexts of each part of the tests of word senses.
         store: where the teacher's states over the training text are kept, one of `STORES`.
+        grids: grids of students that are trained, by name with commas between; none where empty.
+        cost_rounds: rounds of the timings of the cost page; none where 0.
         minutes: bound on the predicted time; None for a fixed budget.
         scale: share of the profile's budgets that is used.
     """
@@ -55,6 +57,8 @@ class Profile:
     map_states: int
     sense_contexts: int
     store: str = "disk"
+    grids: str = ""
+    cost_rounds: int = 0
     minutes: float | None = None
     scale: float = 1.0
 

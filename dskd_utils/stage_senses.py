@@ -16,6 +16,7 @@ from dskd_utils.senses.adaptive import CRITERIA, OWN_TOTAL
 from dskd_utils.senses.clustering import write_dictionary
 from dskd_utils.senses.dictionary import SenseDictionary
 from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.senses.live_states import States
 from dskd_utils.senses.sample import Sample, plan_sample, self_hits
 from dskd_utils.senses.sample_pass import collect_predicted, collect_sample
 from dskd_utils.stage_adaptive import numbers_of_senses
@@ -189,6 +190,7 @@ def candidates(
     own_in_negatives: bool = False,
     layers: tuple[int, int] = (0, 0),
     control: str = "",
+    store: tuple[States, Path] | None = None,
 ) -> Candidates:
     """The 20 nearest positive and negative senses of every training position (section 4.2), beside their dictionary.
 
@@ -198,8 +200,9 @@ def candidates(
         own_in_negatives: the released code's reading, a token's own senses are negatives too (NOTES 10).
         layers: of the training store, as in `states`.
         control: one of `distill.controls.CONTROLS`, to take the place of the dictionary, or empty.
+        store: other states than those of `layers`, and their folder.
     """
-    store, store_folder = states(study, *layers)
+    store, store_folder = store or states(study, *layers)
     dictionary = found.dictionary
     if control:
         counts = store.targets[store.targets >= 0].bincount(minlength=study.teacher.vocab_size)
@@ -223,7 +226,7 @@ def candidates(
         started = time.monotonic()
         index = candidate_index(store, dictionary, own_in_negatives=own_in_negatives)
         digests = found.sample.plan.digests
-        train = text(study).train.digest
+        train = text(study).train.digest  # a first part of it has the same positions
         hits = self_hits(
             found.sample.plan,
             dictionary.token_offsets.diff(),

@@ -1,7 +1,7 @@
 """The text of a study and the teacher's states over it as stages (paper, section 3.1)."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -109,24 +109,32 @@ def split_layer(study: Study, layers: int = 0, trainable_layers: int = 0) -> tup
     return layers, trainable
 
 
-def states(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[States, Path]:
+def states(
+    study: Study, layers: int = 0, trainable_layers: int = 0, *, more: Iterable[int] = (), tokens: int = 0
+) -> tuple[States, Path]:
     """The teacher's states over the training text (section 3.1), for every student of this split layer.
 
     One pass, kept in the folder; with the study's `store` at `"memory"` one pass a run, at `"none"` computed whenever
     they are asked for. The folder names them in all three cases, and one that is there is read.
+
+    Args:
+        study: an open study.
+        layers, trainable_layers: of the student, as in `split_layer`.
+        more: further numbers of frozen layers whose output is kept, for a grid over the depth.
+        tokens: of the text that are read, its first; 0 for all.
     """
-    words = text(study)
+    train = text(study).train.first(tokens)
     total, trainable = split_layer(study, layers, trainable_layers)
-    frozen = total - trainable
+    frozen = sorted({total - trainable, *more})
     code = code_digest("senses/hidden_states.py")
-    parameters = {"text": words.train.digest, "frozen": frozen, "dtype": study.dtype, "code": code}
-    folder = study.stage("states", f"after{frozen}", parameters)
+    parameters = {"text": train.digest, "frozen": frozen, "dtype": study.dtype, "code": code}
+    folder = study.stage("states", "after" + "-".join(map(str, frozen)), parameters)
     if study.store == "disk" or (folder / MANIFEST).is_file():
-        more = {"dtype": study.dtype, "code": code}
-        return collect_states(study.teacher, words.train, folder, split_layers=[frozen], parameters=more), folder
-    live = LiveStates(study.teacher, words.train)
+        stated = {"dtype": study.dtype, "code": code}
+        return collect_states(study.teacher, train, folder, split_layers=frozen, parameters=stated), folder
+    live = LiveStates(study.teacher, train)
     if study.store == "memory":
-        live = study.in_memory[folder.name] = study.in_memory.get(folder.name) or live.held([frozen])
+        live = study.in_memory[folder.name] = study.in_memory.get(folder.name) or live.held(frozen)
     return live, folder
 
 

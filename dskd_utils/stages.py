@@ -74,13 +74,14 @@ def cell(
     layers: int = 0,
     trainable_layers: int = 0,
     dropout: float = 0.0,
+    store: Path | None = None,
 ) -> Cell:
     """A student at its start and all that its training needs (section 4).
 
     Every student of a study starts from the same layers and reads the same blocks in the same order. `nearest` is
-    needed where the objective uses senses.
+    needed where the objective uses senses; `store` names other states than those of `states`.
     """
-    _, store_folder = states(study, layers, trainable_layers)
+    store_folder = store or states(study, layers, trainable_layers)[1]
     fresh = new_student(study, init, layers, trainable_layers, dropout)
     card = {
         "states": store_folder.name,

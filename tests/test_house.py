@@ -76,7 +76,7 @@ class TestNotebookSources:
 
     def test_import_only_rooms_that_the_batch_watches_for_changes(self, path):
         text = (ROOT / "Snakefile").read_text(encoding="utf-8")
-        rules = ast.parse(text[text.index("BASE = [") : text.index("NOTEBOOKS = list")])
+        rules = ast.parse(text[text.index("BASE = [") : text.index("BUDGET = profile")])
         namespace = {}
         exec(compile(rules, "Snakefile", "exec"), namespace)
         cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]

@@ -143,3 +143,27 @@ def waterfall_chart(steps: pd.DataFrame) -> Figure:
     )
     figure.tight_layout()
     return figure
+
+
+def depth_curve(rows: pd.DataFrame, band: tuple[float, float], preset: int) -> Figure:
+    """Agreement and KL by the student's depth, with standard errors, the band that is sought and the preset's depth.
+
+    Args:
+        rows: columns `layers`, `top1_agreement`, `kl` and their `_stderr`.
+        band: lowest and highest agreement.
+        preset: layers of the preset.
+    """
+    rows = rows.sort_values("layers")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    labels = {"top1_agreement": "same top token as the teacher (share)", "kl": "KL to the teacher (nats)"}
+    for axis, (name, label) in zip(axes, labels.items(), strict=True):
+        axis.errorbar(rows.layers, rows[name], yerr=rows[f"{name}_stderr"], marker="o", color=COLOURS[0], capsize=3)
+        axis.axvline(preset, color=COLOURS[6], linestyle="--", linewidth=1, label=f"the preset, {preset} layers")
+        axis.set(xlabel="layers of the student", ylabel=label, xticks=rows.layers)
+    axes[0].axhspan(*band, color=COLOURS[2], alpha=0.15, label="the band sought")
+    axes[0].legend(frameon=False, loc="upper left")
+    first, last = rows.iloc[0], rows.iloc[-1]
+    figure.suptitle(f"From {first.layers} to {last.layers} layers the agreement rises from "
+                    f"{first.top1_agreement:.0%} to {last.top1_agreement:.0%}")  # fmt: skip
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,136 @@
+"""A grid of students as a stage: one teacher pass, one pass over its store, one judging (paper, sections 5.1 and 6).
+
+Students are judged on validation text alone, so that settings can be chosen from what is seen here.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformers import AutoModelForCausalLM
+
+from dskd_utils import stages
+from dskd_utils.artefacts import code_digest, read_json, write_json
+from dskd_utils.distill.controls import CONTROLS
+from dskd_utils.distill.objective import Objective
+from dskd_utils.distill.trainee import Cell, Schedule
+from dskd_utils.distill.training import distill_together
+from dskd_utils.evaluate.text import text_measures
+from dskd_utils.grid import Grid
+from dskd_utils.stage_lexicon import Lexicon
+from dskd_utils.study import Study
+
+logger = logging.getLogger(__name__)
+
+TOGETHER = 4  # students that are judged in one pass with their teacher
+DSKD = "dskd"
+
+
+def depth_of(settings: Mapping[str, Any], teacher_layers: int, preset: Mapping[str, Any]) -> tuple[int, int]:
+    """Layers and trained layers of a cell; a depth of at most 1 is a share of the teacher's layers.
+
+    Raises:
+        ValueError: more layers than the teacher has, or none.
+    """
+    depth = settings.get("layers", preset["depth"])
+    layers = round(depth * teacher_layers) if depth <= 1 else round(depth)
+    if not 1 <= layers <= teacher_layers:
+        raise ValueError(f"a grid asks for {depth:g} layers, the teacher has {teacher_layers}: give a share or fewer")
+    return layers, settings.get("trainable_layers", preset["trainable_layers"])
+
+
+def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Objective:
+    """What the student of a cell minimises.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    method = settings["method"]
+    known = ("kd", DSKD, *CONTROLS, *stages.LOSS_CONTROLS)
+    if method not in known:
+        raise ValueError(f"a grid asks for the method {method!r}: choose among {', '.join(known)}")
+    beta = settings.get("beta", preset["beta"])
+    values = {name: preset[name] for name in ("alpha", "temperature", "margin", "kappa")}
+    values |= {"beta_p": beta, "beta_n": beta}
+    values |= {name: value for name, value in settings.items() if name in Objective.__dataclass_fields__}
+    if method == "kd":
+        return Objective(**values | stages.NO_SENSES)
+    return replace(Objective(**values), **stages.LOSS_CONTROLS.get(method, {}))
+
+
+def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | FloatingPointError]:
+    """Train every student of a grid in one pass over one store; found where they are there.
+
+    Args:
+        study: an open study.
+        grid: its students.
+        words: the lexicon, for those that use senses.
+
+    Returns:
+        by name the student's folder, or the error that stopped it.
+    """
+    depths = {name: depth_of(one, study.teacher.num_layers, study.preset) for name, one in grid.cells.items()}
+    first, *_ = depths.values()
+    frozen = {layers - trained for layers, trained in depths.values()}
+    store = stages.states(study, *first, more=frozen, tokens=grid.tokens)
+    cells = {name: _cell(study, name, settings, depths[name], words, store) for name, settings in grid.cells.items()}
+    return dict(zip(cells, distill_together(list(cells.values()), store[0]), strict=True))
+
+
+def _cell(study: Study, name: str, settings: dict, depth: tuple[int, int], words: Lexicon, store: tuple) -> Cell:
+    objective, nearest = objective_of(settings, study.preset), None
+    if objective.uses_senses:
+        found = stages.senses(study, words, k=settings.get("k", 0))
+        control = settings["method"] if settings["method"] in CONTROLS else ""
+        nearest = stages.candidates(study, found, control=control, store=store)
+    budget = study.profile
+    schedule = Schedule(lr=settings.get("lr", study.preset["lr"]), epochs=budget.epochs, batch_size=budget.batch_size,
+                        seed=study.seed)  # fmt: skip
+    options = {"init": settings.get("init", ""), "dropout": settings.get("dropout", 0.0)}
+    options |= dict(zip(("layers", "trainable_layers"), depth, strict=True))
+    return stages.cell(study, name, objective=objective, schedule=schedule, nearest=nearest, store=store[1], **options)
+
+
+def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | FloatingPointError]) -> pd.DataFrame:
+    """How near each student of a grid is to its teacher on the validation text, which settings are chosen on.
+
+    Each group of students is judged in one pass with its teacher and kept, so that a second call goes on.
+
+    Args:
+        study: an open study.
+        grid: its students.
+        found: of `train_grid`.
+
+    Returns:
+        a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
+        with `_stderr` of each, `n`, and `failed`, why a student is not there.
+    """
+    validation = stages.text(study).validation
+    folders = {name: place for name, place in found.items() if isinstance(place, Path)}
+    code = code_digest("evaluate/text.py", "evaluate/relatives.py")
+    measured, names = [], list(folders)
+    for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)]:
+        shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
+        folder = study.stage("judged", grid.name, shown)
+        path = folder.with_name(f"{folder.name}.json")
+        if not path.is_file():
+            dtype = study.teacher.model.dtype
+            models = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=dtype).eval() for name in group}
+            models["teacher"] = study.teacher.model
+            write_json(path, text_measures(models, validation, "teacher").to_dict("records"))
+        measured += read_json(path)
+    rows = pd.DataFrame(measured, columns=["model", "metric", "value", "stderr", "n"])
+    rows = rows.drop_duplicates(["model", "metric"])
+    wide = rows.pivot(index="model", columns="metric", values="value")
+    wide = wide.join(rows.pivot(index="model", columns="metric", values="stderr").add_suffix("_stderr"))
+    wide["n"] = rows.groupby("model").n.first()
+    settings = pd.DataFrame.from_dict({**grid.cells, "teacher": {"method": "teacher"}}, orient="index")
+    settings["layers"] = [depth_of(cell, study.teacher.num_layers, study.preset)[0] for cell in grid.cells.values()] + [
+        study.teacher.num_layers
+    ]
+    errors = {name: str(place) for name, place in found.items() if not isinstance(place, Path)}
+    settings["failed"] = [errors.get(name, "") for name in settings.index]
+    return settings.join(wide).rename_axis("model").reset_index()

@@ -1,0 +1,81 @@
+"""A grid on a tiny teacher and the real text at profile `smoke`: one store, one pass, judged on validation text."""
+
+import pandas as pd
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import AutoModelForCausalLM
+
+from dskd_utils import plan, stage_grid, stages
+from dskd_utils.distill.training import training_log
+from dskd_utils.evaluate.text import text_measures
+from dskd_utils.grid import Grid
+from dskd_utils.lexicon.relations import Relations
+from dskd_utils.senses.hidden_states import TeacherStates
+from dskd_utils.study import open_study
+
+pytestmark = pytest.mark.network
+RELATIONS = Relations.from_pairs([("happy", "glad"), ("light", "bright")], [("happy", "sad"), ("light", "dark")])
+CELLS = {
+    "kd-layers3": {"method": "kd", "layers": 0.5},
+    "kd-layers5": {"method": "kd", "layers": 5.0},
+    "dskd-k3": {"method": "dskd", "layers": 5.0, "k": 3},
+    "shuffled": {"method": "shuffled_senses", "beta": 0.5, "layers": 5.0},
+    "kd-lr": {"method": "kd", "layers": 5.0, "lr": 1e39},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(llama, tmp_path_factory):
+    """The study, its grid, the students and the judging."""
+    patch = pytest.MonkeyPatch()
+    home = tmp_path_factory.mktemp("home")
+    patch.setenv("DSKD_HOME", str(home))
+    patch.delenv("DSKD_DATA", raising=False)
+    patch.setattr(plan, "measure_machine", lambda seconds: {"float32": 50.0, "bfloat16": 8.0})
+    study = open_study("06-ablations", {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0})
+    study.__dict__["teacher"] = llama
+    words = stages.Lexicon(RELATIONS, RELATIONS, {}, home / "relations", {})
+    grid = Grid("mine", "t", 1024, CELLS)
+    found = stage_grid.train_grid(study, grid, words)
+    yield study, grid, words, found, stage_grid.judge_grid(study, grid, found)
+    patch.undo()
+
+
+def test_all_depths_read_one_store_of_the_first_tokens(finished):
+    study, grid, *_ = finished
+    (folder,) = [path for path in (study.folder / "states").iterdir() if path.name.startswith("after1-3")]
+    store, same = stages.states(study, 3, 2, more={1, 3}, tokens=1024)
+    assert same == folder and isinstance(store, TeacherStates)
+    assert store.split_layers == (1, 3) and store.ids.numel() == 1024
+    assert torch.equal(store.ids, stages.text(study).train.ids[: len(store.ids)])
+
+
+def test_a_student_of_a_grid_is_the_one_that_trains_alone(finished):
+    study, grid, words, found, _ = finished
+    one = Grid("alone", "t", 1024, {"kd-layers5": CELLS["kd-layers5"], "x": CELLS["kd-layers3"] | {"lr": 1e-3}})
+    assert stage_grid.train_grid(study, one, words)["kd-layers5"] == found["kd-layers5"], "found, not trained again"
+    logs = {name: training_log(found[name]) for name in list(CELLS)[:4]}
+    assert logs["dskd-k3"].ce[0] == pytest.approx(logs["kd-layers5"].ce[0], rel=1e-5), "one start, one batch"
+    assert logs["kd-layers3"].ce[0] != pytest.approx(logs["kd-layers5"].ce[0], rel=1e-3)
+    assert logs["shuffled"].attraction[0] != pytest.approx(logs["dskd-k3"].attraction[0], rel=1e-3)
+
+
+def test_students_are_judged_on_validation_text_and_a_failure_is_a_row(finished, llama):
+    study, _, _, found, rows = finished
+    rows = rows.set_index("model")
+    assert list(rows.index) == [*CELLS, "teacher"] and rows.layers.tolist() == [3, 5, 5, 5, 5, 6]
+    assert "not finite" in rows.failed["kd-lr"] and pd.isna(rows.kl["kd-lr"])
+    assert isinstance(found["kd-lr"], FloatingPointError) and (rows.failed.drop("kd-lr") == "").all()
+    models = {"a": AutoModelForCausalLM.from_pretrained(found["dskd-k3"]).eval(), "teacher": llama.model}
+    alone = text_measures(models, stages.text(study).validation, "teacher").set_index(["model", "metric"])
+    for metric in ("kl", "perplexity", "top1_agreement"):
+        assert_close(rows[metric]["dskd-k3"], alone.value["a", metric], rtol=1e-4, atol=1e-4)
+        assert_close(rows[metric]["teacher"], alone.value["teacher", metric], rtol=1e-4, atol=1e-4)
+    assert rows.n["dskd-k3"] == alone.n.iloc[0]
+
+
+def test_a_second_judging_reads_the_first(finished, monkeypatch):
+    study, grid, _, found, rows = finished
+    monkeypatch.setattr(stage_grid, "text_measures", None)
+    pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found), rows)
