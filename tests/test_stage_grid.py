@@ -7,6 +7,7 @@ from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
 from dskd_utils import plan, stage_grid, stages
+from dskd_utils.artefacts import read_manifest
 from dskd_utils.distill.training import training_log
 from dskd_utils.evaluate.text import text_measures
 from dskd_utils.grid import Grid
@@ -21,7 +22,7 @@ CELLS = {
     "kd-layers5": {"method": "kd", "layers": 5.0},
     "dskd-k3": {"method": "dskd", "layers": 5.0, "k": 3},
     "shuffled": {"method": "shuffled_senses", "beta": 0.5, "layers": 5.0},
-    "kd-lr": {"method": "kd", "layers": 5.0, "lr": 1e39},
+    "kd-alpha": {"method": "kd", "layers": 5.0, "alpha": 1e39},
 }
 
 
@@ -58,15 +59,17 @@ def test_a_student_of_a_grid_is_the_one_that_trains_alone(finished):
     logs = {name: training_log(found[name]) for name in list(CELLS)[:4]}
     assert logs["dskd-k3"].ce[0] == pytest.approx(logs["kd-layers5"].ce[0], rel=1e-5), "one start, one batch"
     assert logs["kd-layers3"].ce[0] != pytest.approx(logs["kd-layers5"].ce[0], rel=1e-3)
-    assert logs["shuffled"].attraction[0] != pytest.approx(logs["dskd-k3"].attraction[0], rel=1e-3)
+    assert "attraction" in logs["dskd-k3"] and "attraction" not in logs["kd-layers5"]
+    senses = {name: read_manifest(found[name])["parameters"]["senses"] for name in logs}
+    assert senses["kd-layers3"] == senses["kd-layers5"] == "none" and len(set(senses.values())) == 3
 
 
 def test_students_are_judged_on_validation_text_and_a_failure_is_a_row(finished, llama):
     study, _, _, found, rows = finished
     rows = rows.set_index("model")
     assert list(rows.index) == [*CELLS, "teacher"] and rows.layers.tolist() == [3, 5, 5, 5, 5, 6]
-    assert "not finite" in rows.failed["kd-lr"] and pd.isna(rows.kl["kd-lr"])
-    assert isinstance(found["kd-lr"], FloatingPointError) and (rows.failed.drop("kd-lr") == "").all()
+    assert "not finite" in rows.failed["kd-alpha"] and pd.isna(rows.kl["kd-alpha"])
+    assert isinstance(found["kd-alpha"], FloatingPointError) and (rows.failed.drop("kd-alpha") == "").all()
     models = {"a": AutoModelForCausalLM.from_pretrained(found["dskd-k3"]).eval(), "teacher": llama.model}
     alone = text_measures(models, stages.text(study).validation, "teacher").set_index(["model", "metric"])
     for metric in ("kl", "perplexity", "top1_agreement"):
