@@ -35,7 +35,7 @@ ROOMS = {
     "05-evaluation": [*BASE, "distill", "evaluate"],
     "06-ablations": [*BASE, "distill", "evaluate"],
     "07-tables": ["report"],
-    "08-costs": [*BASE, "distill"],
+    "08-costs": [*BASE, "distill", "evaluate"],
 }
 BUDGET = profile(PROFILE)
 LONG = {"06-ablations": BUDGET.grids, "08-costs": BUDGET.cost_rounds}  # only where the profile has some

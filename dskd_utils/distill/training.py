@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from tqdm.auto import tqdm
 
 from dskd_utils.artefacts import read_manifest
@@ -65,8 +65,8 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Float
         for each cell its folder, or the error that stopped it: a loss that is not finite ends one cell, not the others.
 
     Raises:
-        ValueError: the store lacks a split layer, senses are missing, the cells do not share their batches, or two of
-            them have one folder.
+        ValueError: the store lacks a split layer, senses are missing, the cells do not share their batches, two of
+            them have one folder, or the launch would split the trained layers over devices.
     """
     if len({cell.folder for cell in cells}) < len(cells):
         raise ValueError("two cells have the same folder: give each student a folder of its own")
@@ -81,6 +81,7 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Float
     errors: dict[Path, FloatingPointError] = {}
     if waiting:
         run = Accelerator(cpu=waiting[0].student.teacher.model.device.type == "cpu")
+        _check_launch(run)
         trainees = [Trainee(cell, states, run) for cell in waiting]
         _train(trainees, states, run)
         for trainee in trainees:
@@ -90,6 +91,14 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Float
                 trainee.finish()
         run.wait_for_everyone()
     return [errors.get(cell.folder, cell.folder) for cell in cells]
+
+
+def _check_launch(run: Accelerator) -> None:
+    if run.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+        raise ValueError(
+            f"training was launched with {run.distributed_type.value}, but the few trained layers stay whole on every "
+            "device: launch with data parallel (DDP), `accelerate launch --multi_gpu`"
+        )
 
 
 def _check(cell: Cell, states: States) -> None:
