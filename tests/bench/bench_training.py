@@ -1,8 +1,8 @@
 """Training on the store against a plain loop, DSKD against KD, ten students in one pass (paper, section 4, Table 11).
 
 `python tests/bench/bench_training.py [--steps N] [--rounds R]`; aims: KD at least 6 times the plain loop's speed on the
-store, 4.5 with the teacher pass counted in over 2 epochs; DSKD at most 1.05 of KD's time; ten students in one pass in at
-most a sixth of the time of ten plain loops; the loss below 1 GB above its inputs at n = 4,096; and the fused loss
+store, 4.5 with the teacher pass counted in over 2 epochs; DSKD at most 1.05 of KD's time; ten students in one pass in
+at most a sixth of the time of ten plain loops; the loss below 1 GB above its inputs at n = 4,096; and the fused loss
 against the plain one. Notebook 08 measures the same by the same functions and shows more.
 """
 
@@ -68,8 +68,9 @@ def main() -> None:
         dictionary, _ = write_dictionary(folder, values, plan.offsets, 10, relations, teacher.tokenizer, neighbours=25)
         index = candidate_index(states, dictionary)
         over = "plain, compiled" if costs.can_compile() else "plain"
-        kinds = {each: costs.plain_steps(costs.PlainLoop(teacher, given.layers, compiled=each != "plain"), states, BATCH)
-                 for each in dict.fromkeys(("plain", over))}  # fmt: skip
+        names = list(dict.fromkeys(("plain", over)))
+        loops = {kind: costs.PlainLoop(teacher, given.layers, compiled=kind != "plain") for kind in names}
+        kinds = {kind: costs.plain_steps(loop, states, BATCH) for kind, loop in loops.items()}
         many = f"{given.students} KD"
         for kind, objective, count in (("KD", costs.KD, 1), ("DSKD", costs.DSKD, 1), (many, costs.KD, given.students)):
             students = [make_student(teacher, given.layers) for _ in range(count)]
@@ -87,8 +88,8 @@ def main() -> None:
             (f"{many} in one pass, against compiled loops", over, many, given.students, 0.0, 6.0, False),
             ("DSKD's time over KD's", "DSKD", "KD", 1, 0.0, 1.05, True),
         ]
-        print(f"{teacher.name}, student of {given.layers} layers, {given.rounds} rounds of {positions:,} positions, fp32, "
-              f"{torch.get_num_threads()} threads")  # fmt: skip
+        print(f"{teacher.name}, student of {given.layers} layers, {given.rounds} rounds of {positions:,} positions, "
+              f"fp32, {torch.get_num_threads()} threads")  # fmt: skip
         rates = {kind: positions * (given.students if kind == many else 1) / s for kind, s in seconds.median().items()}
         print("positions a second:", ", ".join(f"{kind} {rate:,.0f}" for kind, rate in rates.items()))
         print(ratio_table(costs.times_faster(seconds, counted, pairs)).to_string(index=False))
