@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
-from dskd_utils.evaluate.probe_data import build_questions, held_out_pairs, stated_pairs
+from dskd_utils.evaluate.own_space import SETS, word_contexts
+from dskd_utils.evaluate.probe_data import build_questions, held_out_pairs, read_similarity, stated_pairs
 from dskd_utils.lexicon.gold import FILES, load_gold
 from dskd_utils.lexicon.pair_table import normalise
 from dskd_utils.lexicon.split import lemmatise, split_words
@@ -70,6 +71,34 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
             write_manifest(temporary, "probes", parameters, started, pairs=len(found))
     tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "questions")}
     return Probes(**tables, facts=read_manifest(folder)["facts"])
+
+
+@dataclass(frozen=True)
+class OwnSpace:
+    """Pairs of synonyms and antonyms, pairs with people's scores (None without a data folder), and words in context."""
+
+    pairs: pd.DataFrame
+    similar: pd.DataFrame | None
+    contexts: pd.DataFrame
+
+
+def own_space(study: Study, asked: Probes, *, limit: int = 0) -> OwnSpace:
+    """What is asked in each model's own space, with occurrences of its words in Wikipedia's leads.
+
+    Args:
+        study: an open study.
+        asked: the probes, whose pairs are drawn from.
+        limit: most pairs of either relation, and of a similarity set, drawn with the study's seed; the profile's
+            `sense_contexts` when 0.
+    """
+    limit = limit or study.profile.sense_contexts
+    drawn = [of.sample(min(limit, len(of)), random_state=study.seed) for _, of in asked.pairs.groupby("relation")]
+    pairs, similar = pd.concat(drawn).sort_index(), None
+    if study.data_dir is not None:
+        sets = [of for name, of in read_similarity(study.data_dir).groupby("set") if name in SETS]
+        similar = pd.concat(of.sample(min(limit, len(of)), random_state=study.seed) for of in sets)
+    words = {word for frame in (pairs, similar) if frame is not None for word in (*frame["word"], *frame["other"])}
+    return OwnSpace(pairs, similar, word_contexts(wikipedia_leads(fetch("wikipedia-leads")), words, seed=study.seed))
 
 
 def _gold(study: Study, words: Lexicon, counts: Counter[str]) -> pd.DataFrame:

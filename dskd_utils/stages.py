@@ -16,7 +16,7 @@ from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
 from dskd_utils.stage_adaptive import held_out, numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon, lexicon
-from dskd_utils.stage_probes import Probes, probes
+from dskd_utils.stage_probes import Probes, own_space, probes
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
 from dskd_utils.stage_text import Text, context_states, split_layer, states, text
 from dskd_utils.study import Study
@@ -35,6 +35,7 @@ __all__ = [
     "lexicon",
     "new_student",
     "numbers_of_senses",
+    "own_space",
     "probes",
     "sampled_states",
     "senses",

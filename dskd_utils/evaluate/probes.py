@@ -185,6 +185,7 @@ _PROBES = {
     "synonym or antonym": (("sum", "mean"), _auc, lambda _: 0.5),
     "questions": (("acc", "acc_norm"), _accuracy, np.mean),
     "similarity": (("cosine", "standardised"), _spearman, lambda _: 0.0),
+    "synonym or antonym, own space": (("cosine", "standardised"), _auc, lambda _: 0.5),
 }
 
 
@@ -260,7 +261,7 @@ def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), 
     """AUC, accuracy or Spearman's correlation of every model on every subset, and differences between models.
 
     Args:
-        records: of one probe, from `pair_records`, `question_records` or `similarity_records`.
+        records: of one probe: `pair_records`, `question_records`, `similarity_records`, `own_space.own_space_records`.
         compare: (model, model) whose difference, the first minus the second, is wanted.
         draws: `resamples`, `level`, `seed` as in `bootstrap_auc`; the clusters are the words asked about.
 

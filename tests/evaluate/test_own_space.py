@@ -1,0 +1,53 @@
+"""Words in a model's own space: occurrences that are what they say, and synonyms above antonyms where they are."""
+
+import pandas as pd
+import torch
+
+from dskd_utils.evaluate.own_space import LEFT, own_space_records, word_contexts
+from dskd_utils.evaluate.probe_data import word_vectors
+from dskd_utils.evaluate.probes import probe_table
+from dskd_utils.sources.wikipedia import Document
+
+TEXTS = [
+    "The happy river runs. A Happy dog.",
+    "Sad and happy, the bank was dark " + "x" * 200 + " and so happy.",
+    "happy at the start, glad later, and glad again",
+    "Nobody is glad.",
+]
+
+
+def contexts(**options):
+    return word_contexts(
+        [Document("t", str(i), text) for i, text in enumerate(TEXTS)], ["happy", "glad", "no"], **options
+    )
+
+
+def test_occurrences_are_those_of_the_word_and_at_most_one_a_document():
+    found = contexts()
+    assert found.groupby("word").size().to_dict() == {"glad": 2, "happy": 2}, "a word that opens a text has no context"
+    for row in found.itertuples():
+        assert row.text[row.start : row.end].lower() == row.word and row.text.endswith(row.text[row.start : row.end])
+        assert 0 < row.start <= LEFT
+    assert contexts(occurrences=1).groupby("word").size().to_dict() == {"glad": 1, "happy": 1}
+    assert contexts(seed=1).equals(contexts(seed=1))
+
+
+def test_a_model_reads_the_occurrences_itself(llama):
+    vectors = word_vectors(llama.model, llama.tokenizer, contexts())
+    assert set(vectors) == {"happy", "glad"} and vectors["happy"].shape == (llama.hidden_size,)
+
+
+def test_synonyms_that_lie_nearer_have_an_area_of_one():
+    near, far = torch.tensor([1.0, 0.1]), torch.tensor([-1.0, 0.1])
+    vectors = {"good": {"a": near, "b": near, "c": far, "d": far}, "bad": {"a": near, "b": far, "c": near, "d": far}}
+    rows = [("a", "b", "synonym", 1), ("c", "d", "synonym", 2), ("a", "c", "antonym", 1), ("b", "d", "antonym", 2),
+            ("a", "x", "antonym", 1)]  # fmt: skip
+    pairs = pd.DataFrame(rows, columns=["word", "other", "relation", "held_out"]).assign(set="s")
+    records = own_space_records(vectors, pairs)
+    assert records.cosine.isna().sum() == 2, "a word without a vector"
+    table = probe_table(records, [("good", "bad")], resamples=20)
+    value = table[(table.subset == "all") & (table.measure == "cosine")].set_index(["model", "minus"]).value
+    assert value["good", ""] == 1.0 and value["bad", ""] == 0.0 and value["good", "bad"] == 1.0
+    assert (
+        set(table.subset) == {"all", "one held out", "both held out"} and (table.chance[table.minus == ""] == 0.5).all()
+    )
