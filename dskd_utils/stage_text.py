@@ -15,13 +15,14 @@ from dskd_utils.senses.live_states import LiveStates, States
 from dskd_utils.sources.conversations import teacher_answers
 from dskd_utils.sources.corpora import Packed, study_text
 from dskd_utils.sources.tasks import TASKS
+from dskd_utils.sources.wikitext import FILE, masked_pack, wikitext_articles
 from dskd_utils.study import Study
 
 CONTEXT_TOKENS = 500_000  # that contexts are drawn from where there is no store
 TEXT_PARTS = ("train", "validation", "test", "extra")
 TEXT_CODE = (  # what decides which text comes out; the fetching code does not
     *("sources/corpora.py", "sources/wikipedia.py", "sources/leaks.py", "sources/packing.py"),
-    *("sources/tasks.py", "sources/task_files.py", "sources/conversations.py", "assets.yaml"),
+    *("sources/tasks.py", "sources/task_files.py", "sources/conversations.py", "sources/wikitext.py", "assets.yaml"),
 )
 # Parameters of the notebooks that decide the training text, with the paper's reading: a share below 0 is the profile's.
 TEXT_CHOICES = {"wikipedia_share": -1.0, "task_format": "chat", "train_shots": 5, "answers": "gold"}
@@ -75,12 +76,14 @@ def text(study: Study, like: Mapping[str, Any] | None = None) -> Text:
         "chat_template": digest({"template": study.teacher.tokenizer.chat_template}),
         "answers": study.teacher.fingerprint if answers == "teacher" else answers,
         "files": study.data_dir is not None,
+        "wikitext": has_wikitext(study),
         "code": code_digest(*TEXT_CODE),
     }
     folder = study.stage("text", f"seed{study.seed}", parameters)
     if not (folder / "manifest.json").is_file():
         started = time.monotonic()
         settings["answers"] = partial(teacher_answers, study.teacher) if answers == "teacher" else None
+        settings["judged"] = wikitext_articles(study.data_dir / FILE) if has_wikitext(study) else ()
         found = study_text(study.teacher.tokenizer, data_dir=study.data_dir, tasks=TASKS, **settings)
         with atomic_folder(folder) as temporary:
             parts = {name: asdict(part) for name in TEXT_PARTS if (part := getattr(found, name)) is not None}
@@ -89,6 +92,22 @@ def text(study: Study, like: Mapping[str, Any] | None = None) -> Text:
     parts = torch.load(folder / "text.pt", weights_only=True)
     packed = {name: Packed(**parts[name]) if name in parts else None for name in TEXT_PARTS}
     return Text(**packed, facts=read_manifest(folder)["facts"], folder=folder)
+
+
+def has_wikitext(study: Study) -> bool:
+    """Whether the data folder holds WikiText-2's validation articles."""
+    return study.data_dir is not None and (study.data_dir / FILE).is_file()
+
+
+def wikitext(study: Study) -> Packed | None:
+    """WikiText-2's validation articles, as many tokens as the held-out text has; None without a data folder.
+
+    Training text shares none of them: `text` takes them among what is judged on.
+    """
+    if not has_wikitext(study):
+        return None
+    budget = {"block": study.profile.block, "budget": study.profile.heldout_tokens, "seed": study.seed}
+    return masked_pack(wikitext_articles(study.data_dir / FILE), study.teacher.tokenizer, **budget)
 
 
 def split_layer(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[int, int]:

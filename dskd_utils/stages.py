@@ -18,7 +18,7 @@ from dskd_utils.stage_adaptive import held_out, numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_probes import Probes, own_space, probes
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
-from dskd_utils.stage_text import Text, context_states, split_layer, states, text
+from dskd_utils.stage_text import Text, context_states, split_layer, states, text, wikitext
 from dskd_utils.study import Study
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "student",
     "students",
     "text",
+    "wikitext",
 ]
 
 NO_SENSES = {"beta_p": 0.0, "beta_n": 0.0}

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from dskd_utils.evaluate.squad import NO_ANSWER
-from dskd_utils.sources.conversations import INSTRUCTION, LETTERS, choice_turn, conversation, encode, first_tokens
+from dskd_utils.sources.conversations import INSTRUCTION, LETTERS, choice_turn, conversation, encode
+from dskd_utils.sources.packing import first_token
 from dskd_utils.sources.tasks import Question
 
 PASSAGE_INSTRUCTION = f'Answer with the fewest words from the passage, or with "{NO_ANSWER}" where it does not say.'
@@ -118,10 +119,10 @@ def _pairs(
     tokenizer: Any, question: Question, exemplars: Sequence[Question], protocol: str
 ) -> list[tuple[list[int], list[int]]]:
     if protocol == "paper":
-        start = [] if tokenizer.chat_template else first_tokens(tokenizer)  # a template writes its own start
+        start = [] if tokenizer.chat_template else first_token(tokenizer)  # a template writes its own start
         return [(encode(tokenizer, [_paper_text(tokenizer, question, exemplars)], start)[0], [])]
     text = _likelihood_text(question, exemplars)
-    context, *whole = encode(tokenizer, [text, *(f"{text} {c}" for c in question.choices)], first_tokens(tokenizer))
+    context, *whole = encode(tokenizer, [text, *(f"{text} {c}" for c in question.choices)], first_token(tokenizer))
     cuts = [min(len(context), len(ids) - 1) for ids in whole]  # a choice keeps a token where the boundary merges
     return [(ids[:cut], ids[cut:]) for ids, cut in zip(whole, cuts, strict=True)]
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from dskd_utils.sources.packing import first_token
 from dskd_utils.sources.tasks import Question
 from dskd_utils.sources.teachers import Teacher
 from dskd_utils.sources.wikipedia import Document
@@ -43,12 +44,6 @@ def conversation(tokenizer: Any, turns: Sequence[tuple[str, str]], last: str, an
     )
 
 
-def first_tokens(tokenizer: Any) -> list[int]:
-    """The token that the tokenizer itself puts before plain text, if any."""
-    ids = tokenizer("a")["input_ids"]
-    return [ids[0]] if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else []
-
-
 def encode(tokenizer: Any, texts: Sequence[str], start: Sequence[int]) -> list[list[int]]:
     """Token ids of each text behind those of `start`."""
     ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
@@ -61,7 +56,7 @@ def label_tokens(tokenizer: Any, count: int) -> list[int]:
     Raises:
         ValueError: the letters are not single, distinct tokens there.
     """
-    start = [] if tokenizer.chat_template else first_tokens(tokenizer)
+    start = [] if tokenizer.chat_template else first_token(tokenizer)
     asked = "Question: ?\nAnswer:"
     texts = [conversation(tokenizer, [], asked, answer) for answer in (None, *LETTERS[:count])]
     prompt, *answered = encode(tokenizer, texts, start)
@@ -136,7 +131,7 @@ def teacher_answers(teacher: Teacher, groups: Sequence[Sequence[Question]]) -> l
     One forward pass a conversation; where a template writes a turn in another way once it is past, one a question.
     """
     tokenizer, head = teacher.tokenizer, teacher.model.get_output_embeddings()
-    start = [] if tokenizer.chat_template else first_tokens(tokenizer)
+    start = [] if tokenizer.chat_template else first_token(tokenizer)
     labels = torch.tensor(label_tokens(tokenizer, max((len(q.choices) for group in groups for q in group), default=1)))
     found = []
     for group, letters in zip(tqdm(groups, desc="teacher's answers"), gold_answers(groups), strict=True):

@@ -86,6 +86,7 @@ def study_text(
     task_format: str = "chat",
     shots: int = 5,
     answers: Answers | None = None,
+    judged: Sequence[Document] = (),
 ) -> StudyText:
     """Wikipedia and task text for training, Wikipedia text for validation and test, none of it shared.
 
@@ -110,6 +111,7 @@ def study_text(
         shots: questions that stand before the last one of a conversation.
         answers: of the conversations that are trained on, the answers where they are not to be the right ones, such as
             `conversations.teacher_answers` of a teacher (NOTES 15).
+        judged: further texts that students are judged on, which training text must not share either.
 
     Raises:
         ValueError: no text is left for a part; an unknown format; other answers in plain text.
@@ -126,7 +128,7 @@ def study_text(
     ]
     parts = split_articles(articles, seed=seed, held_out=HELD_OUT)
     questions, missing = evaluation_questions(tasks, source=source, data_dir=data_dir)
-    evaluation = [*parts["validation"], *parts["test"], *evaluation_documents(questions)]
+    evaluation = [*parts["validation"], *parts["test"], *evaluation_documents(questions), *judged]
     wanted = budget_tasks or budget_extra
     asked = training_questions(tasks, seed=seed, source=source, data_dir=data_dir) if wanted else []
     by_document = dict(zip(evaluation_documents(asked), asked, strict=True))

@@ -41,7 +41,7 @@ class Packed:
         # Padding is a piece of one token without a target.
         ends = torch.cat([positions[:, 1:] == 0, torch.ones(rows, 1, dtype=torch.bool)], dim=1)
         held = int((~((positions == 0) & ends)).sum())
-        return Packed(ids, positions, targets, 0, held, _digest(ids, targets))
+        return packed(ids, positions, targets, 0, held)
 
 
 def pack(
@@ -67,6 +67,12 @@ def pack(
     return fill_rows(pieces, len(used), tokenizer, block, seed)
 
 
+def first_token(tokenizer: Any) -> list[int]:
+    """The token that the tokenizer itself puts before plain text, if any."""
+    ids = tokenizer("a")["input_ids"]
+    return [ids[0]] if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id else []
+
+
 def cut_pieces(
     documents: Sequence[Document], tokenizer: Any, block: int, budget: int | None, seed: int | None
 ) -> tuple[list[np.ndarray], list[Document]]:
@@ -76,8 +82,7 @@ def cut_pieces(
     """
     if block < 2:
         raise ValueError(f"block is {block}, expected at least 2 tokens: a token needs a next one to predict")
-    first = tokenizer("a")["input_ids"][:1]
-    bos = first if tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id] else []
+    bos = first_token(tokenizer)
     width = block - len(bos)
     order = list(documents)
     if seed is not None:
@@ -134,8 +139,10 @@ def fill_rows(pieces: Sequence[np.ndarray], documents: int, tokenizer: Any, bloc
             targets[row, start : end - 1] = piece[1:]
             start = end
     tensors = [torch.from_numpy(array) for array in (ids, positions, targets)]
-    return Packed(*tensors, documents, sum(map(len, pieces)), _digest(tensors[0], tensors[2]))
+    return packed(*tensors, documents, sum(map(len, pieces)))
 
 
-def _digest(ids: torch.Tensor, targets: torch.Tensor) -> str:
-    return hashlib.sha256(ids.numpy().tobytes() + targets.numpy().tobytes()).hexdigest()[:16]
+def packed(ids: torch.Tensor, positions: torch.Tensor, targets: torch.Tensor, documents: int, tokens: int) -> Packed:
+    """A packed text with its digest."""
+    digest = hashlib.sha256(ids.numpy().tobytes() + targets.numpy().tobytes()).hexdigest()[:16]
+    return Packed(ids, positions, targets, documents, tokens, digest)

@@ -44,7 +44,7 @@ def loss_alone(n: int = 1024, v: int = 49_152, d: int = 576) -> dict[str, costs.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--teacher", default="smollm2-135m")
-    parser.add_argument("--layers", type=int, default=26)
+    parser.add_argument("--layers", type=int, default=27)
     parser.add_argument("--steps", type=int, default=2, help="of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--students", type=int, default=10)
