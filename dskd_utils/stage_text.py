@@ -22,7 +22,8 @@ CONTEXT_TOKENS = 500_000  # that contexts are drawn from where there is no store
 TEXT_PARTS = ("train", "validation", "test", "extra")
 TEXT_CODE = (  # what decides which text comes out; the fetching code does not
     *("sources/corpora.py", "sources/wikipedia.py", "sources/leaks.py", "sources/packing.py"),
-    *("sources/tasks.py", "sources/task_files.py", "sources/conversations.py", "sources/wikitext.py", "assets.yaml"),
+    *("sources/tasks.py", "sources/task_files.py", "sources/conversations.py", "sources/wikitext.py"),
+    *("sources/mmlu_pro.py", "assets.yaml"),
 )
 # Parameters of the notebooks that decide the training text, with the paper's reading: a share below 0 is the profile's.
 TEXT_CHOICES = {"wikipedia_share": -1.0, "task_format": "chat", "train_shots": 5, "answers": "gold"}

