@@ -34,7 +34,7 @@ ROOMS = {
     "04-distillation": [*BASE, "distill"],
     "05-evaluation": [*BASE, "distill", "evaluate"],
     "06-ablations": [*BASE, "distill", "evaluate"],
-    "07-tables": ["report"],
+    "07-tables": ["evaluate", "report"],
     "08-costs": [*BASE, "distill", "evaluate"],
 }
 BUDGET = profile(PROFILE)

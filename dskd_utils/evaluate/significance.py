@@ -14,6 +14,11 @@ from scipy.stats import binomtest
 _SLICE = 4_000_000
 
 
+# The smallest difference that would matter: nats of the right answer's log-probability, shares of accuracy, areas and
+# correlations. Said before any difference was looked at; a smaller one is of no use to anybody who chooses a model.
+SMALLEST = {"gold_logprob": 0.05, "acc": 0.02, "acc_norm": 0.02, "f1": 0.02, "area": 0.02, "correlation": 0.05}
+
+
 class Interval(NamedTuple):
     """A mean difference `a - b`, the ends of its interval and the number of questions behind it."""
 
@@ -98,6 +103,61 @@ def paired_bootstrap(
         means[start : start + rows] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(np.mean(a - b)), float(low), float(high), int(a.size))
+
+
+def crossed_bootstrap(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+    clusters: ArrayLike | None = None,
+) -> Interval:
+    """Percentile interval of the mean of `a - b` over resampled training seeds and resampled questions together.
+
+    Both are drawn anew in every resample, so the interval holds for other seeds and other questions at once.
+
+    Args:
+        a, b: one value a seed and question, shape (s, n), row i of both from the same seed.
+        resamples, seed, level, clusters: as in `paired_bootstrap`.
+
+    Raises:
+        ValueError: as in `paired_bootstrap`; fewer than two seeds.
+    """
+    a, b = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
+    if a.shape != b.shape or len(a) < 2:
+        raise ValueError(f"a is {a.shape} and b {b.shape}: both need (seeds, questions) with two seeds or more")
+    _pairs(a, b)
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"level is {level} and resamples {resamples}, expected a level in (0, 1) and at least 1 draw")
+    labels = np.arange(a.shape[1]) if clusters is None else np.asarray(clusters).ravel()
+    if labels.size != a.shape[1]:
+        raise ValueError(f"clusters has {labels.size} labels for {a.shape[1]} questions: one label a question")
+    _, member = np.unique(labels, return_inverse=True)
+    sizes = np.bincount(member).astype(np.float64)
+    sums = np.stack([np.bincount(member, weights=row) for row in a - b])  # (s, clusters)
+    rng, seeds, units = np.random.default_rng(seed), len(sums), sizes.size
+    rows, means = max(1, _SLICE // units), np.empty(resamples)
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), count) / seeds  # (count, s)
+        drawn = rng.multinomial(units, np.full(units, 1 / units), count)  # (count, clusters)
+        means[start : start + rows] = (by_seed @ sums * drawn).sum(1) / (drawn @ sizes)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(np.mean(a - b)), float(low), float(high), int(a.shape[1]))
+
+
+def verdict(low: float, high: float, smallest: float) -> str:
+    """What an interval of a difference says, given the smallest difference that would matter.
+
+    `"higher"` or `"lower"` where it leaves out zero, with `", by less than matters"` where it lies within the smallest
+    difference too; `"the same"` where it holds zero and lies within it; else `"not told apart"`.
+    """
+    within = -smallest < low and high < smallest
+    if low > 0 or high < 0:
+        return ("higher" if low > 0 else "lower") + (", by less than matters" if within else "")
+    return "the same" if within else "not told apart"
 
 
 def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:

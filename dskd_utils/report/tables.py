@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
 
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
@@ -113,8 +114,13 @@ def our_table_8(facts: Mapping[str, float], pairs: Mapping[str, float], teacher:
     return table.map(lambda value: f"{value:.2f}" if value < 100 else f"{value:,.0f}")
 
 
-def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """DSKD - KD and KD - teacher with their paired intervals, for reading."""
+def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["gold_logprob"]) -> pd.DataFrame:
+    """DSKD - KD and KD - teacher with their paired intervals and what these say, for reading.
+
+    Args:
+        rows: of `benchmarks.compare`.
+        smallest: the smallest difference that would matter.
+    """
     frame = pd.DataFrame(rows)
     shown = pd.DataFrame(
         {
@@ -122,6 +128,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "difference": frame.difference.map("{:+.3f}".format),
             "95% interval": [f"[{low:+.3f}, {high:+.3f}]" for low, high in zip(frame.low, frame.high, strict=True)],
             "questions": frame.n,
+            "reads": [verdict(low, high, smallest) for low, high in zip(frame.low, frame.high, strict=True)],
         }
     )
     if "p_holm" in frame and frame.p_holm.notna().any():  # log-probabilities have no McNemar test
@@ -151,8 +158,10 @@ def probe_values(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> p
     return shown
 
 
-def probe_differences(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> pd.DataFrame:
-    """Paired differences between models of a probe, for reading; arguments as in `probe_values`."""
+def probe_differences(
+    table: pd.DataFrame, measure: str, subsets: Sequence[str], smallest: float = SMALLEST["area"]
+) -> pd.DataFrame:
+    """Paired differences between models of a probe and what they say, for reading; arguments as in `probe_values`."""
     rows = table[(table.measure == measure) & (table.minus != "") & table.subset.isin(list(subsets))]
     names = [f"{METHODS.get(a, a)} - {METHODS.get(b, b)}" for a, b in zip(rows.model, rows.minus, strict=True)]
     return pd.DataFrame(
@@ -160,9 +169,14 @@ def probe_differences(table: pd.DataFrame, measure: str, subsets: Sequence[str])
             "models": names,
             "words": rows.subset.to_numpy(),
             "difference": [_interval(row, "{:+.3f}") for row in rows.itertuples()],
+            "reads": [_reads(row, smallest) for row in rows.itertuples()],
             "p, Holm": rows.p_holm.map(lambda p: f"{p:.2f}" if pd.notna(p) else "-").to_numpy(),
         }
     )
+
+
+def _reads(row: Any, smallest: float) -> str:
+    return "-" if pd.isna(row.low) else verdict(row.low, row.high, smallest)
 
 
 def _interval(row: Any, form: str) -> str:

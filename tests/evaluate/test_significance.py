@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dskd_utils.evaluate.significance import holm, mcnemar, paired_bootstrap, standard_error
+from dskd_utils.evaluate.significance import crossed_bootstrap, holm, mcnemar, paired_bootstrap, standard_error, verdict
 
 
 def test_standard_error_of_zeros_and_ones_is_the_binomial_one():
@@ -77,3 +77,43 @@ def test_other_bad_values_are_refused():
         mcnemar([0.5], [1])
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         holm([1.2])
+
+
+def test_the_crossed_interval_covers_other_seeds_and_other_questions():
+    rng, covered, narrow = np.random.default_rng(0), 0, 0
+    for trial in range(200):
+        by_seed, by_item = rng.normal(0, 0.3, (5, 1)), rng.normal(0, 1, (1, 60))
+        a = 0.1 + by_seed + by_item + rng.normal(0, 0.5, (5, 60))
+        found = crossed_bootstrap(a, np.zeros_like(a), resamples=400, seed=trial)
+        items = paired_bootstrap(a.mean(0), np.zeros(60), resamples=400, seed=trial)
+        covered += found.low <= 0.1 <= found.high
+        narrow += items.low <= 0.1 <= items.high
+        assert found.difference == pytest.approx(a.mean()) and found.n == 60
+    assert covered > narrow and 170 <= covered <= 198
+
+
+def test_the_crossed_interval_of_equal_seeds_is_that_of_the_questions():
+    values = np.random.default_rng(1).normal(0, 1, 200)
+    crossed = crossed_bootstrap(np.tile(values, (3, 1)), np.zeros((3, 200)))
+    alone = paired_bootstrap(values, np.zeros(200))
+    assert crossed.low == pytest.approx(alone.low, abs=0.01) and crossed.high == pytest.approx(alone.high, abs=0.01)
+    clustered = crossed_bootstrap(np.tile(values, (3, 1)), np.zeros((3, 200)), clusters=np.repeat(np.arange(50), 4))
+    assert clustered.difference == crossed.difference
+    with pytest.raises(ValueError, match="two seeds or more"):
+        crossed_bootstrap(values, values)
+    with pytest.raises(ValueError, match="1 labels for 200 questions"):
+        crossed_bootstrap(np.zeros((2, 200)), np.zeros((2, 200)), clusters=[1])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.1, 0.3, "higher"),
+        (-0.3, -0.1, "lower"),
+        (0.001, 0.01, "higher, by less than matters"),
+        (-0.01, 0.01, "the same"),
+        (-0.01, 0.3, "not told apart"),
+    ],
+)
+def test_an_interval_is_read_against_what_would_matter(low, high, said):
+    assert verdict(low, high, 0.05) == said
