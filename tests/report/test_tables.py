@@ -57,6 +57,7 @@ def test_differences_are_written_with_their_intervals():
     rows = [{"task": "piqa", "difference": 0.0123, "low": -0.01, "high": 0.03, "n": 50, "p_holm": float("nan")}]
     assert "McNemar, Holm" not in tables.differences(rows), "a column without any value is left out"
     shown = tables.differences([*rows, rows[0] | {"p_holm": 0.5}]).iloc[0]
+    assert tables.differences(rows).reads.tolist() == ["the same"]
     assert shown.difference == "+0.012" and shown["95% interval"] == "[-0.010, +0.030]"
     assert shown["McNemar, Holm"] == "-"
 
@@ -97,8 +98,10 @@ def test_probes_are_shown_with_intervals_chance_and_counts():
     assert values.loc["chance", "all"] == "0.500" and values.loc["items (words)", "all"] == "1,200 (300)"
     differences = tables.probe_differences(table, "sum", ("all",))
     assert differences.to_dict("records") == [
-        {"models": "DSKD - KD", "words": "all", "difference": "+0.020\u00a0[-0.010,\u00a0+0.050]", "p, Holm": "0.20"}
-    ]
+        {"models": "DSKD - KD", "words": "all", "difference": "+0.020\u00a0[-0.010,\u00a0+0.050]",
+         "reads": "not told apart", "p, Holm": "0.20"}
+    ]  # fmt: skip
+    assert tables.probe_differences(table, "mean", ("all",)).reads.tolist() == ["higher"]
 
 
 def test_a_measure_by_kind_of_token_has_a_column_a_model():
