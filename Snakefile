@@ -24,7 +24,7 @@ BEFORE = {
     "05-evaluation": ["04-distillation"],
     "06-ablations": ["02-senses"],
     "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
-    "08-costs": ["02-senses"],
+    "08-costs": ["04-distillation"],
 }
 BASE = ["sources", "lexicon", "senses", "report"]
 ROOMS = {

@@ -184,9 +184,9 @@ def pass_seconds(teacher: Teacher, states: States, frozen: int, batch_size: int,
     return float(pd.Series(found[1:] or found).median())
 
 
-def answering(evaluate: Callable[..., pd.DataFrame], model: Any, tokenizer: Any, **options: Any) -> Step:
-    """A function that has one model answer questions of MMLU as the paper asks them, for `alternate`."""
-    return lambda _: evaluate({"model": model}, tokenizer, ("mmlu",), "paper", shots=5, **options)
+def answering(evaluate: Callable[..., pd.DataFrame], model: Any, tokenizer: Any, task: str, **options: Any) -> Step:
+    """A function that has one model answer questions of a benchmark as the paper asks them, for `alternate`."""
+    return lambda _: evaluate({"model": model}, tokenizer, (task,), "paper", shots=5, **options)
 
 
 def size(parameters: int, bits: int = 16) -> float:

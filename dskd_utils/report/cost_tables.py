@@ -1,11 +1,11 @@
-"""Tables of the cost page: ours beside the paper's Tables 7, 10 and 11, and estimates for its teachers."""
+"""Tables of the cost page: ours beside the paper's Tables 7, 10, 11 and 12, and estimates for its teachers."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from dskd_utils.report.paper import TABLE_7_MMLU_MINUTES, TABLE_10, TABLE_10_ROWS, TABLE_11
+from dskd_utils.report.paper import TABLE_10, TABLE_10_ROWS, TABLE_11, TABLE_12, TASKS
 from dskd_utils.report.tables import METHODS
 
 
@@ -56,21 +56,33 @@ def table_11(ours: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def table_7(seconds: Mapping[str, Mapping[str, float]], questions: int, name: str) -> pd.DataFrame:
-    """Table 7's last column: time on MMLU and as a share of the teacher's, the paper's and ours.
+def table_12(seconds: pd.DataFrame, questions: int, name: str) -> pd.DataFrame:
+    """Table 12 (and the last column of Table 7): the paper's minutes on whole benchmarks, then our seconds.
 
     Args:
-        seconds: of `teacher`, `kd` and `dskd` what `costs.ratio` gives, for the share, and `seconds`.
-        questions: that ours answered.
+        seconds: of `costs.alternate`, a column `<method>, <task>` for each model and task.
+        questions: that ours answered in each.
         name: our teacher's.
+
+    Returns:
+        a row a model; in brackets ours as a share of its teacher's time, the median over the rounds.
     """
-    whole = TABLE_7_MMLU_MINUTES["teacher"]
-    table = pd.DataFrame({"model": [METHODS[method] for method in seconds]})
-    table["Llama-3-8B, all of MMLU"] = [f"{TABLE_7_MMLU_MINUTES[method]} min" for method in seconds]
-    table["of the teacher's"] = [f"{TABLE_7_MMLU_MINUTES[method] / whole:.2f}" for method in seconds]
-    table[f"{name}, {questions:,} questions"] = [f"{one['seconds']:.1f} s" for one in seconds.values()]
-    table["of its teacher's"] = [f"{s['median']:.2f} ({s['low']:.2f} to {s['high']:.2f})" for s in seconds.values()]
-    return table
+    rows = [
+        {"teacher": teacher, "model": METHODS[method]} | {
+            task: f"{minutes:g} min" for task, minutes in zip(TASKS.values(), cells, strict=True)
+        }
+        for (teacher, method), cells in TABLE_12.items()
+    ]  # fmt: skip
+    for method in ("teacher", "kd", "dskd"):
+        row = {"teacher": f"{name}, {questions} questions", "model": METHODS[method]}
+        for task, label in TASKS.items():
+            if f"{method}, {task}" in seconds:
+                own, whole = (seconds[f"{each}, {task}"] for each in (method, "teacher"))
+                row[label] = f"{own.median():.1f} s" + (
+                    "" if method == "teacher" else f" ({(own / whole).median():.2f})"
+                )
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("not run")
 
 
 def table_10(settings: Mapping[str, Any], name: str) -> pd.DataFrame:

@@ -31,11 +31,12 @@ def test_table_11_is_the_papers_then_ours():
     assert table.iloc[-1].tolist() == ["small", "KD", "26", "120 M", "0.45", "570 s"]
 
 
-def test_table_7_and_10_have_both_sides():
-    one = {"median": 0.5, "low": 0.4, "high": 0.6, "seconds": 3.0}
-    table = cost_tables.table_7({"teacher": one, "kd": one, "dskd": one}, 20, "small")
-    assert table["of the teacher's"].tolist() == ["1.00", "0.51", "0.49"]
-    assert table["small, 20 questions"].tolist() == ["3.0 s"] * 3
+def test_table_12_and_10_have_both_sides():
+    seconds = pd.DataFrame({"teacher, mmlu": [4.0, 6.0], "kd, mmlu": [2.0, 3.0], "dskd, mmlu": [3.0, 3.0]})
+    table = cost_tables.table_12(seconds, 20, "small")
+    assert table.MMLU.tolist()[:3] == ["45 min", "23 min", "22 min"]
+    assert table.MMLU.tolist()[-3:] == ["5.0 s", "2.5 s (0.50)", "3.0 s (0.62)"]
+    assert table.SQuAD.tolist()[-1] == "not run" and table.teacher.tolist()[-1] == "small, 20 questions"
     names = ("layers", "trained layers", "learning rate", "epochs", "kappa", "alpha", "beta_p", "beta_n", "gamma")
     table = cost_tables.table_10(dict.fromkeys(names, 2.0), "small")
     assert table.shape == (9, 6) and table["small KD"]["kappa"] == "N/A" and table["small DSKD"]["kappa"] == "2"
