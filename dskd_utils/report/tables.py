@@ -68,11 +68,11 @@ def held_out_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """
     shown = {
         "perplexity": ("perplexity", "{:,.1f}"),
-        "kl": ("KL to the teacher (nats)", "{:.3f}"),
-        "top1_agreement": ("same top token as the teacher", "{:.3f}"),
-        "top5_agreement": ("share of its top five", "{:.3f}"),
-        "accuracy": ("top token is the text's", "{:.3f}"),
-        "bits_per_byte": ("bits a byte", "{:.3f}"),
+        "kl": ("KL (nats)", "{:.3f}"),
+        "top1_agreement": ("same top token", "{:.3f}"),
+        "top5_agreement": ("of the top five", "{:.3f}"),
+        "accuracy": ("accuracy", "{:.3f}"),
+        "bits_per_byte": ("bits a byte", "{:.2f}"),
     }
     there = {row["metric"] for row in rows}
     cells: dict[str, dict[str, str]] = {name: {} for metric, (name, _) in shown.items() if metric in there}
