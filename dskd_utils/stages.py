@@ -85,11 +85,12 @@ def cell(
     """
     store_folder = store or states(study, layers, trainable_layers)[1]
     fresh = new_student(study, init, layers, trainable_layers, dropout)
+    more = ", of MMLU-Pro and of half of the articles of SQuAD 2.0's validation split" if study.data_dir else ""
     card = {
         "states": store_folder.name,
         "senses": nearest.folder.name if nearest else "none",
         "data": f"{study.profile.training_tokens:,} tokens of English Wikipedia (CC BY-SA) and of the training splits "
-        "of ARC-Challenge, CommonsenseQA and PIQA",
+        f"of ARC-Challenge, CommonsenseQA and PIQA{more}",
         "licence": study.preset["licence"],
         "code": code_digest("distill"),
     }

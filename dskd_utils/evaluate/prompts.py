@@ -13,12 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from dskd_utils.evaluate.squad import NO_ANSWER
-from dskd_utils.sources.conversations import INSTRUCTION, LETTERS, choice_turn, conversation, encode
+from dskd_utils.sources.conversations import asked_turns, conversation, encode, right_answer
 from dskd_utils.sources.packing import first_token
 from dskd_utils.sources.tasks import Question
-
-PASSAGE_INSTRUCTION = f'Answer with the fewest words from the passage, or with "{NO_ANSWER}" where it does not say.'
 
 
 @dataclass(frozen=True)
@@ -97,17 +94,8 @@ def sample_questions(questions: Sequence[Question], limit: int | None, seed: int
 
 
 def _paper_text(tokenizer: Any, question: Question, exemplars: Sequence[Question]) -> str:
-    shown = [*exemplars, question]
-    if question.task == "squad2":
-        asked = [f"Question: {q.question}\nAnswer:" for q in shown]
-        said = [q.answers[0] if q.answers else NO_ANSWER for q in exemplars]
-        start = f"{PASSAGE_INSTRUCTION}\n\nPassage: {question.context}"
-    else:
-        asked = [choice_turn(q) for q in shown]
-        said = [LETTERS[q.answer] for q in exemplars]
-        start = INSTRUCTION
-    asked[0] = f"{start}\n\n{asked[0]}"
-    return conversation(tokenizer, list(zip(asked, said, strict=False)), asked[-1])
+    *before, last = asked_turns([*exemplars, question])
+    return conversation(tokenizer, list(zip(before, map(right_answer, exemplars), strict=True)), last)
 
 
 def _likelihood_text(question: Question, exemplars: Sequence[Question]) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 ABSTENTIONS = ("no answer", "unanswerable")
-NO_ANSWER = "No answer"
 
 
 def normalise(text: str) -> str:

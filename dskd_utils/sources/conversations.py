@@ -13,11 +13,12 @@ import torch
 from tqdm.auto import tqdm
 
 from dskd_utils.sources.packing import first_token
-from dskd_utils.sources.tasks import Question
+from dskd_utils.sources.tasks import NO_ANSWER, Question
 from dskd_utils.sources.teachers import Teacher
 from dskd_utils.sources.wikipedia import Document
 
 INSTRUCTION = "Answer each question with the letter of the right choice."
+PASSAGE_INSTRUCTION = f'Answer with the fewest words from the passage, or with "{NO_ANSWER}" where it does not say.'
 
 Answers = Callable[[Sequence[Sequence[Question]]], list[list[str]]]
 
@@ -26,6 +27,28 @@ def choice_turn(question: Question) -> str:
     """A question and its lettered choices, up to where the letter is to stand."""
     lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, question.choices, strict=False)]
     return "\n".join([f"Question: {question.question}", *lines, "Answer:"])
+
+
+def asked_turns(questions: Sequence[Question]) -> list[str]:
+    """What is asked in a conversation of these questions, the instruction (and SQuAD's paragraph) in the first turn."""
+    if questions[0].task == "squad2":
+        asked = [f"Question: {question.question}\nAnswer:" for question in questions]
+        return [f"{PASSAGE_INSTRUCTION}\n\nPassage: {questions[0].context}\n\n{asked[0]}", *asked[1:]]
+    asked = [choice_turn(question) for question in questions]
+    return [f"{INSTRUCTION}\n\n{asked[0]}", *asked[1:]]
+
+
+def right_answer(question: Question) -> str:
+    """The letter of the right choice, or the words of SQuAD's first answer.
+
+    Raises:
+        ValueError: the question has no gold choice.
+    """
+    if question.task == "squad2":
+        return question.answers[0] if question.answers else NO_ANSWER
+    if question.answer is None:
+        raise ValueError(f"{question.task} {question.id} has no gold choice: take a split with published answers")
+    return LETTERS[question.answer]
 
 
 def conversation(tokenizer: Any, turns: Sequence[tuple[str, str]], last: str, answer: str | None = None) -> str:
@@ -71,38 +94,31 @@ def label_tokens(tokenizer: Any, count: int) -> list[int]:
 
 def solved(tokenizer: Any, questions: Sequence[Question], letters: Sequence[str]) -> str:
     """A conversation in which every question is answered with its letter."""
-    *before, last = _turns(questions, letters)
+    *before, last = zip(asked_turns(questions), letters, strict=True)
     return conversation(tokenizer, before, *last)
 
 
-def _turns(questions: Sequence[Question], letters: Sequence[str]) -> list[tuple[str, str]]:
-    asked = [choice_turn(question) for question in questions]
-    asked[0] = f"{INSTRUCTION}\n\n{asked[0]}"
-    return list(zip(asked, letters, strict=True))
-
-
 def gold_answers(groups: Sequence[Sequence[Question]]) -> list[list[str]]:
-    """The right letters.
-
-    Raises:
-        ValueError: a question has no gold choice.
-    """
-    for question in (question for group in groups for question in group):
-        if question.answer is None:
-            raise ValueError(f"{question.task} {question.id} has no gold choice: take a split with published answers")
-    return [[LETTERS[question.answer] for question in group] for group in groups]
+    """The right answers; raises as `right_answer`."""
+    return [[right_answer(question) for question in group] for group in groups]
 
 
 def conversations(tokenizer: Any, questions: Sequence[Question], shots: int) -> dict[Document, list[Question]]:
     """Conversations of `shots + 1` questions of one task in the given order, answered right, and what each asks.
+
+    For SQuAD two questions of one paragraph, whose context is equal; more of a paragraph's are left out.
 
     Raises:
         ValueError: a negative number of shots; a question without a gold choice.
     """
     if shots < 0:
         raise ValueError(f"shots is {shots}, expected 0 or more")
-    tasks = [list(of_task) for _, of_task in groupby(questions, key=lambda question: question.task)]
-    groups = [of_task[i : i + shots + 1] for of_task in tasks for i in range(0, len(of_task), shots + 1)]
+    runs = [list(run) for _, run in groupby(questions, key=lambda question: (question.task, question.context))]
+    groups = []
+    for run in runs:
+        squad = run[0].task == "squad2"
+        size, last = (min(shots, 1) + 1, 1) if squad else (shots + 1, len(run))
+        groups += [run[i : i + size] for i in range(0, last, size)]
     return {
         Document(group[0].task, group[0].id, solved(tokenizer, group, letters)): group
         for group, letters in zip(groups, gold_answers(groups), strict=True)
@@ -112,7 +128,11 @@ def conversations(tokenizer: Any, questions: Sequence[Question], shots: int) -> 
 def answered_by(
     tokenizer: Any, documents: Sequence[Document], asked: dict[Document, list[Question]], answers: Answers
 ) -> tuple[list[Document], dict[str, int]]:
-    """The documents with other answers in their conversations; how many questions there are and how many are right."""
+    """The documents with other letters in their conversations; how many questions there are and how many are right.
+
+    SQuAD's answers, which are words, stay as they are.
+    """
+    asked = {document: group for document, group in asked.items() if group[0].choices}
     groups = [asked[document] for document in documents if document in asked]
     letters = answers(groups)
     again = iter(zip(groups, letters, strict=True))
@@ -135,7 +155,7 @@ def teacher_answers(teacher: Teacher, groups: Sequence[Sequence[Question]]) -> l
     labels = torch.tensor(label_tokens(tokenizer, max((len(q.choices) for group in groups for q in group), default=1)))
     found = []
     for group, letters in zip(tqdm(groups, desc="teacher's answers"), gold_answers(groups), strict=True):
-        turns = _turns(group, letters)
+        turns = list(zip(asked_turns(group), letters, strict=True))
         prompts = encode(tokenizer, [conversation(tokenizer, turns[:i], turns[i][0]) for i in range(len(turns))], start)
         nested = all(prompts[-1][: len(prompt)] == prompt for prompt in prompts)
         rows = [prompts[-1]] if nested else prompts

