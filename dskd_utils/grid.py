@@ -13,25 +13,25 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent / "grids"
-# What can vary and of which type. `layers` at most 1 are a share of the teacher's; `beta` sets both weights.
+# What can vary: its type and least value. `layers` at most 1 are a share of the teacher's; `beta` sets both weights.
 SETTINGS = {
-    "method": str,
-    "layers": float,
-    "trainable_layers": int,
-    "init": str,
-    "lr": float,
-    "alpha": float,
-    "temperature": float,
-    "beta": float,
-    "beta_p": float,
-    "beta_n": float,
-    "margin": float,
-    "margin_quantile": float,
-    "kappa": int,
-    "share": float,
-    "weighting": str,
-    "dropout": float,
-    "k": int,
+    "method": (str, None),
+    "layers": (float, 1e-6),
+    "trainable_layers": (int, 1),
+    "init": (str, None),
+    "lr": (float, 1e-12),
+    "alpha": (float, 0),
+    "temperature": (float, 1e-6),
+    "beta": (float, 0),
+    "beta_p": (float, 0),
+    "beta_n": (float, 0),
+    "margin": (float, 0),
+    "margin_quantile": (float, 0),
+    "kappa": (int, 1),
+    "share": (float, 0),
+    "weighting": (str, None),
+    "dropout": (float, 0),
+    "k": (int, 1),
 }
 
 
@@ -44,12 +44,14 @@ class Grid:
         title: what it asks.
         tokens: of the training text that are read, its first; 0 for all.
         cells: the settings of each student, by a name made of them.
+        lines: the line of the file on which the block of each student starts.
     """
 
     name: str
     title: str
     tokens: int
     cells: dict[str, dict[str, Any]]
+    lines: dict[str, int]
 
 
 def cell_name(settings: Mapping[str, Any]) -> str:
@@ -72,28 +74,49 @@ def read_grid(name: str) -> Grid:
     if not path.is_file():
         known = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
         raise FileNotFoundError(f"there is no grid {name!r}: choose among {known}, or give the path of a YAML file")
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    try:
+        data, marks = yaml.safe_load(text), yaml.compose(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"grid {path.name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or set(data) != {"title", "tokens", "vary"}:
         raise ValueError(f"grid {path.name} must have the fields title, tokens and vary, and no others")
+    if not isinstance(data["tokens"], int) or data["tokens"] < 0:
+        raise ValueError(f"grid {path.name}: tokens must be a number of training tokens, or 0 for all of them")
     cells: dict[str, dict[str, Any]] = {}
-    for block in data["vary"] or []:
-        options = [[(setting, _value(path.name, setting, one)) for one in values] for setting, values in block.items()]
+    lines: dict[str, int] = {}
+    blocks = next(node for key, node in marks.value if key.value == "vary").value
+    for block, mark in zip(data["vary"] or [], blocks, strict=False):
+        if not isinstance(block, dict) or not all(isinstance(values, list) for values in block.values()):
+            raise ValueError(
+                f"{path.name}, line {mark.start_mark.line + 1}: a block is settings with a list of values each"
+            )
+        at = {key.value: key.start_mark.line + 1 for key, _ in mark.value}
+        options = [
+            [(setting, _value(f"{path.name}, line {at[setting]}", setting, one)) for one in values]
+            for setting, values in block.items()
+        ]
         for chosen in product(*options):
             settings = {"method": "dskd"} | dict(chosen)
-            if (made := cell_name(settings)) in cells:
-                raise ValueError(f"grid {path.name} has the student {made!r} twice: leave one out")
-            cells[made] = settings
+            made, line = cell_name(settings), mark.start_mark.line + 1
+            if made in cells:
+                raise ValueError(f"{path.name}, line {line}: the student {made!r} is there twice, leave one out")
+            cells[made], lines[made] = settings, line
     if not cells:
         raise ValueError(f"grid {path.name} has no student: give vary at least one block")
-    return Grid(path.stem, str(data["title"]), int(data["tokens"]), cells)
+    return Grid(path.stem, str(data["title"]), data["tokens"], cells, lines)
 
 
-def _value(grid: str, setting: str, value: Any) -> Any:
+def _value(where: str, setting: str, value: Any) -> Any:
     """A value in its setting's type."""
     if setting not in SETTINGS:
-        raise ValueError(f"grid {grid} varies {setting!r}: choose among {', '.join(SETTINGS)}")
-    wanted = SETTINGS[setting]
+        raise ValueError(f"{where}: a grid cannot vary {setting!r}, choose among {', '.join(SETTINGS)}")
+    wanted, least = SETTINGS[setting]
     if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
-        raise ValueError(f"grid {grid}: {setting} must be {wanted.__name__}, got {value!r} (YAML reads 1e-3 as a word: "
-                         "write 1.0e-3)")  # fmt: skip
+        more = " (YAML reads 1e-3 as a word: write 1.0e-3)" if wanted is float else ""
+        raise ValueError(f"{where}: {setting} must be {wanted.__name__}, got {value!r}{more}")
+    if least is not None and value < least:
+        raise ValueError(
+            f"{where}: {setting} must be {'above 0' if 0 < least < 1 else f'at least {least}'}, got {value!r}"
+        )
     return wanted(value)

@@ -16,6 +16,7 @@ from dskd_utils import stages
 from dskd_utils.artefacts import code_digest, read_json, write_json
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
+from dskd_utils.distill.students import INITS
 from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
 from dskd_utils.evaluate.text import text_measures
@@ -61,6 +62,24 @@ def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Obje
     return replace(Objective(**values), **stages.LOSS_CONTROLS.get(method, {}))
 
 
+def checked(study: Study, grid: Grid) -> Grid:
+    """The grid, once each of its students has been found possible for the study's teacher.
+
+    Raises:
+        ValueError: one is not; names the line of the file.
+    """
+    for name, settings in grid.cells.items():
+        try:
+            layers, trained = depth_of(settings, study.teacher.num_layers, study.preset)
+            stages.split_layer(study, layers, trained)
+            objective_of(settings, study.preset)
+            if settings.get("init", "last") not in INITS:
+                raise ValueError(f"init must be one of {', '.join(INITS)}: got {settings['init']!r}")
+        except ValueError as error:
+            raise ValueError(f"grid {grid.name}, line {grid.lines.get(name, '?')}, student {name}: {error}") from error
+    return grid
+
+
 def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | FloatingPointError]:
     """Train every student of a grid in one pass over one store; found where they are there.
 
@@ -72,6 +91,7 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Flo
     Returns:
         by name the student's folder, or the error that stopped it.
     """
+    checked(study, grid)
     depths = {name: depth_of(one, study.teacher.num_layers, study.preset) for name, one in grid.cells.items()}
     first, *_ = depths.values()
     frozen = {layers - trained for layers, trained in depths.values()}

@@ -42,10 +42,18 @@ def test_the_packaged_grids_can_be_trained_and_are_what_the_profiles_name():
     [
         ("title: t\nvary: []\n", "must have the fields title, tokens and vary"),
         ("title: t\ntokens: 1\nvary: []\n", "has no student"),
-        ("title: t\ntokens: 1\nvary: [{gamma: [1]}]\n", "varies 'gamma': choose among method, layers"),
-        ("title: t\ntokens: 1\nvary: [{lr: [1e-3]}]\n", "lr must be float, got '1e-3'"),
-        ("title: t\ntokens: 1\nvary: [{kappa: [true]}]\n", "kappa must be int, got True"),
-        ("title: t\ntokens: 1\nvary: [{kappa: [1, 1]}]\n", "has the student 'dskd-kappa1' twice"),
+        ("title: t\ntokens: [1\nvary: []\n", "wrong.yaml is not YAML: while parsing"),
+        ("title: t\ntokens: many\nvary: []\n", "tokens must be a number"),
+        ("title: t\ntokens: 1\nvary:\n- kappa: 3\n", "line 4: a block is settings with a list of values"),
+        ("title: t\ntokens: 1\nvary:\n- gamma: [1]\n", "line 4: a grid cannot vary 'gamma', choose among method"),
+        ("title: t\ntokens: 1\nvary:\n- kappa: [1]\n  lr: [1e-3]\n", "line 5: lr must be float, got '1e-3'.*1.0e-3"),
+        ("title: t\ntokens: 1\nvary:\n- kappa: [true]\n", "line 4: kappa must be int, got True"),
+        ("title: t\ntokens: 1\nvary:\n- k: [0]\n", "line 4: k must be at least 1, got 0"),
+        ("title: t\ntokens: 1\nvary:\n- lr: [0.0]\n", "line 4: lr must be above 0, got 0.0"),
+        (
+            "title: t\ntokens: 1\nvary:\n- kappa: [1]\n- kappa: [1]\n",
+            "line 5: the student .* is there twice",
+        ),
     ],
 )
 def test_a_wrong_grid_is_refused_with_the_cure(text, message, tmp_path):

@@ -37,7 +37,7 @@ def finished(llama, tmp_path_factory):
     study = open_study("06-ablations", {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0})
     study.__dict__["teacher"] = llama
     words = stages.Lexicon(RELATIONS, RELATIONS, {}, home / "relations", {})
-    grid = Grid("mine", "t", 1024, CELLS)
+    grid = Grid("mine", "t", 1024, CELLS, {})
     found = stage_grid.train_grid(study, grid, words)
     yield study, grid, words, found, stage_grid.judge_grid(study, grid, found)
     patch.undo()
@@ -54,7 +54,7 @@ def test_all_depths_read_one_store_of_the_first_tokens(finished):
 
 def test_a_student_of_a_grid_is_the_one_that_trains_alone(finished):
     study, grid, words, found, _ = finished
-    one = Grid("alone", "t", 1024, {"kd-layers5": CELLS["kd-layers5"], "x": CELLS["kd-layers3"] | {"lr": 1e-3}})
+    one = Grid("alone", "t", 1024, {"kd-layers5": CELLS["kd-layers5"], "x": CELLS["kd-layers3"] | {"lr": 1e-3}}, {})
     assert stage_grid.train_grid(study, one, words)["kd-layers5"] == found["kd-layers5"], "found, not trained again"
     logs = {name: training_log(found[name]) for name in list(CELLS)[:4]}
     assert logs["dskd-k3"].ce[0] == pytest.approx(logs["kd-layers5"].ce[0], rel=1e-5), "one start, one batch"
@@ -82,3 +82,19 @@ def test_a_second_judging_reads_the_first(finished, monkeypatch):
     study, grid, _, found, rows = finished
     monkeypatch.setattr(stage_grid, "text_measures", None)
     pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found), rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "kd", "layers": 7.0}, "line 9, student x: a grid asks for 7 layers, the teacher has 6"),
+        ({"method": "dpo"}, "the method 'dpo': choose among kd, dskd"),
+        ({"method": "kd", "layers": 1.0, "trainable_layers": 9}, "9 trainable layers do not fit a student of 6"),
+        ({"method": "kd", "init": "first"}, "init must be one of next, last, spaced: got 'first'"),
+        ({"method": "dskd", "weighting": "all"}, "weighting must be"),
+    ],
+)
+def test_an_impossible_student_is_refused_before_anything_runs(finished, settings, message):
+    study, _, words, *_ = finished
+    with pytest.raises(ValueError, match=message):
+        stage_grid.train_grid(study, Grid("mine", "t", 0, {"x": settings}, {"x": 9}), words)
