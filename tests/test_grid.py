@@ -63,7 +63,7 @@ def test_a_wrong_grid_is_refused_with_the_cure(text, message, tmp_path):
 
 
 def test_an_unknown_grid_names_those_that_exist():
-    with pytest.raises(FileNotFoundError, match="no grid 'width': choose among depth, smoke, tuning"):
+    with pytest.raises(FileNotFoundError, match="no grid 'width': choose among candidates, depth, divergence"):
         read_grid("width")
 
 
