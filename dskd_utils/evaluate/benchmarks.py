@@ -27,8 +27,9 @@ import pandas as pd
 
 from dskd_utils.artefacts import atomic_path
 from dskd_utils.evaluate.answering import ANSWER_TOKENS, answer_passages, choose
-from dskd_utils.evaluate.prompts import LETTERS, build_prompts, choose_exemplars, sample_questions
+from dskd_utils.evaluate.prompts import build_prompts, choose_exemplars, sample_questions
 from dskd_utils.evaluate.significance import holm, mcnemar, paired_bootstrap, standard_error
+from dskd_utils.sources.conversations import LETTERS
 from dskd_utils.sources.tasks import Question, load_task
 
 logger = logging.getLogger(__name__)
