@@ -7,6 +7,8 @@ PROFILE ?= quick
 SEED ?= 0
 SOURCE ?= package
 DATA_DIR ?=
+SEEDS ?=
+CONTROLS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,6 +20,7 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  SEED=$(SEED)"
 	@echo "          SOURCE=$(SOURCE) (package, hub, files)  DATA_DIR=a folder of upstream files, such as SQuAD 2.0"
+	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none); else the profile's"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
@@ -30,7 +33,7 @@ study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 	@$(BIN)/python -m dskd_utils.plan --teacher $(TEACHER) --profile $(PROFILE)
 	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
 		$(BIN)/snakemake --cores all --rerun-incomplete --nolock --quiet rules --keep-going \
-		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) \
+		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) seeds="$(SEEDS)" controls="$(CONTROLS)" \
 		|| (test $$? -ne 75 || echo "another 'make study' is at work in this folder: wait for it or stop it" >&2; exit 1)
 	@echo "done: open $(abspath _build/html/index.html)"
 

@@ -14,6 +14,8 @@ TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2
 PROFILE = config.get("profile", "quick")
 SEED = config.get("seed", 0)
 SOURCE = config.get("source", "package")
+# Of the notebook that trains what is compared; empty takes the profile's.
+COMPARED = [f"-p {name} {config[name]}" for name in ("seeds", "controls") if config.get(name)]
 
 # What each notebook reads: the results of other notebooks, and the rooms of the package that it runs.
 BEFORE = {
@@ -88,11 +90,13 @@ rule notebook:
         teacher=lambda w: TEACHERS[w.teacher],
         # Not in the command: a first DATA_DIR changes the text and adds a benchmark, so it must run again.
         data="files" if os.environ.get("DSKD_DATA") else "none",
+        compared=lambda w: " ".join(COMPARED) if w.notebook == "04-distillation" else "",
     threads: workflow.cores
     shell:
         "papermill {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
+        " {params.compared}"
         " > {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"
 
 

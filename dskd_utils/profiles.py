@@ -37,6 +37,8 @@ class Profile:
         store: where the teacher's states over the training text are kept, one of `STORES`.
         grids: grids of students that are trained, by name with commas between; none where empty.
         cost_rounds: rounds of the timings of the cost page; none where 0.
+        seeds: training seeds of the students that are compared.
+        controls: further students that are trained with every seed, by name with commas between.
         minutes: bound on the predicted time; None for a fixed budget.
         scale: share of the profile's budgets that is used.
     """
@@ -59,6 +61,8 @@ class Profile:
     store: str = "disk"
     grids: str = ""
     cost_rounds: int = 0
+    seeds: int = 1
+    controls: str = ""
     minutes: float | None = None
     scale: float = 1.0
 

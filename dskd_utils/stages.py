@@ -11,6 +11,7 @@ from pathlib import Path
 from dskd_utils.artefacts import code_digest
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
+from dskd_utils.distill.replicates import replicate
 from dskd_utils.distill.students import Student, make_student
 from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
@@ -29,6 +30,7 @@ __all__ = [
     "Text",
     "candidates",
     "cell",
+    "compared",
     "context_states",
     "control_cells",
     "held_out",
@@ -47,6 +49,12 @@ __all__ = [
     "wikitext",
 ]
 
+LOSS_MEANINGS = {
+    "state_error": "the mean squared error to the teacher's own state in place of the sense loss",
+    "sense_prediction": "which sense is the teacher's nearest, as a classification, in place of the sense loss",
+    "reverse_kl": "KD with the KL the other way round",
+    "jensen_shannon": "KD with Jensen and Shannon's divergence in place of KL",
+}
 NO_SENSES = {"beta_p": 0.0, "beta_n": 0.0}
 LOSS_CONTROLS = {  # what else could be asked of a student, in place of the sense loss or of KL
     "state_error": NO_SENSES | {"state_weight": 1.0},
@@ -154,6 +162,49 @@ def control_cells(
         changed = replace(objective, **LOSS_CONTROLS.get(name, {}))
         cells[name] = cell(study, name, objective=changed, nearest=near, **options)
     return cells
+
+
+def compared(
+    study: Study,
+    seeds: int,
+    controls: Iterable[str],
+    found: Senses,
+    nearest: Candidates,
+    *,
+    kd: Objective,
+    dskd: Objective,
+    schedule: Schedule,
+    own_in_negatives: bool = False,
+    **options,
+) -> dict[str, Path | FloatingPointError]:
+    """The students of the main comparison: KD, DSKD and controls, all of one training seed in one pass over the store.
+
+    Args:
+        study: an open study.
+        seeds: how many; the first is the schedule's, the others count on from it.
+        controls: names, as in `control_cells`.
+        found, nearest: the dictionary and its candidates.
+        kd, dskd: what is minimised.
+        schedule: the optimisation.
+        own_in_negatives, options: as in `control_cells` and `cell`.
+
+    Returns:
+        folders by name (`kd`, `dskd`, the controls', and with `replicates.replicate` those of further seeds), or what
+        stopped a student.
+
+    Raises:
+        ValueError: no seed, or an unknown control.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1: got {seeds}")
+    made, names = {}, list(controls)
+    for number in range(seeds):
+        own = options | {"schedule": replace(schedule, seed=schedule.seed + number)}
+        cells = {"kd": cell(study, "kd", objective=kd, **own)}
+        cells["dskd"] = cell(study, "dskd", objective=dskd, nearest=nearest, **own)
+        cells |= control_cells(study, names, found, objective=dskd, own_in_negatives=own_in_negatives, **own)
+        made |= {replicate(name, number): place for name, place in students(study, cells).items()}
+    return made
 
 
 def _folder(found: Path | FloatingPointError) -> Path:

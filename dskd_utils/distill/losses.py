@@ -104,7 +104,7 @@ class _FusedKD(torch.autograd.Function):
         grads = [torch.zeros_like(one, dtype=torch.float32) for one in hidden]
         sums = torch.zeros(2, len(hidden), device=head.device)
         weights = torch.tensor([one[:2] for one in settings], device=head.device)
-        buffers = torch.empty(2, math.ceil(n / chunks), v, device=head.device)
+        buffers = torch.empty(2, math.ceil(n / chunks), v, device=head.device, dtype=head.dtype)
         for part in rows.tensor_split(chunks) if len(rows) else ():
             teacher = _logits(teacher_hidden[part], head, softcap, buffers[0, : len(part)])
             spreads = {one.temperature: spread(teacher, pair[1]) for one, pair in zip(settings, weights, strict=True)}
@@ -113,7 +113,7 @@ class _FusedKD(torch.autograd.Function):
                 logits = _logits(hidden[i][part], head, softcap, buffers[1, : len(part)])
                 found = step(logits, teacher, spreads[temperature], index, weights[i], divergence, softcap)
                 sums[:, i] += found.sum(1)
-                grads[i][part] = (logits.to(head.dtype) @ head).float()
+                grads[i][part] = (logits @ head).float()
         ctx.save_for_backward(*[(grad / n).to(one.dtype) for grad, one in zip(grads, hidden, strict=True)])
         ce, kl = sums / n
         totals = [ce[i] + one.alpha * kl[i] for i, one in enumerate(settings)]
@@ -127,27 +127,26 @@ class _FusedKD(torch.autograd.Function):
 
 
 def _logits(hidden: Tensor, head: Tensor, softcap: float | None, out: Tensor) -> Tensor:
-    """Logits `(c, v)` in fp32, written to `out`."""
-    if head.dtype == torch.float32 and not head.is_cuda:
-        hidden = hidden.float()
-        for rows, place in zip(head.split(TILE), out.split(TILE, dim=1), strict=True):
-            torch.mm(hidden, rows.T, out=place)
-    else:
-        out.copy_(hidden.to(head.dtype) @ head.T)
+    """Logits `(c, v)` in the head's number format, written to `out`."""
+    tiles = TILE if head.dtype == torch.float32 and not head.is_cuda else len(head)
+    for rows, place in zip(head.split(tiles), out.split(tiles, dim=1), strict=True):
+        torch.mm(hidden.to(head.dtype), rows.T, out=place)
     return out.div_(softcap).tanh_().mul_(softcap) if softcap else out
 
 
 def _spread(logits: Tensor, temperature: Tensor) -> Tensor:
-    """The logarithm of the softmax's denominator at a temperature, `(c, 1)`."""
-    return (logits / temperature).logsumexp(1, keepdim=True)
+    """The logarithm of the softmax's denominator at a temperature, `(c, 1)` in fp32."""
+    return (logits.float() / temperature).logsumexp(1, keepdim=True)
 
 
-def _step(logits, teacher, spread, index, weights, divergence: str, softcap: float | None) -> Tensor:
-    """CE and T^2 * divergence of each row, `(2, c)`; `logits` become the slope of CE + alpha * T^2 * divergence.
+def _step(buffer, teacher, spread, index, weights, divergence: str, softcap: float | None) -> Tensor:
+    """CE and T^2 * divergence of each row, `(2, c)`; `buffer`, the logits, becomes the slope of their weighted sum.
 
-    Sums over the rows are left to the caller: Inductor fuses the rest into few passes over memory.
+    All arithmetic is in fp32, whatever the buffers hold. Sums over the rows are left to the caller: Inductor fuses the
+    rest into few passes over memory.
     """
     alpha, temperature = weights[0], weights[1]
+    logits, teacher = buffer.float(), teacher.float()
     own = logits.logsumexp(1, keepdim=True)
     ce = own - logits.gather(1, index)
     slope = (logits - own).exp() - (torch.arange(logits.shape[1], device=logits.device) == index).float()
@@ -166,7 +165,7 @@ def _step(logits, teacher, spread, index, weights, divergence: str, softcap: flo
     slope = slope + alpha * temperature * bend
     if softcap:
         slope = slope * (1 - (logits / softcap).square())
-    logits.copy_(slope)
+    buffer.copy_(slope)
     return torch.stack([ce[:, 0], temperature**2 * value])
 
 

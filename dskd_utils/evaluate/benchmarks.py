@@ -26,9 +26,10 @@ import numpy as np
 import pandas as pd
 
 from dskd_utils.artefacts import atomic_path
+from dskd_utils.distill.replicates import by_method
 from dskd_utils.evaluate.answering import ANSWER_TOKENS, answer_passages, choose
 from dskd_utils.evaluate.prompts import build_prompts, choose_exemplars, sample_questions
-from dskd_utils.evaluate.significance import holm, mcnemar, paired_bootstrap, standard_error
+from dskd_utils.evaluate.significance import holm, mcnemar, paired_seeds, standard_error
 from dskd_utils.sources.conversations import LETTERS
 from dskd_utils.sources.tasks import Question, load_task
 
@@ -204,41 +205,50 @@ def _summarise(records: pd.DataFrame, questions: Sequence[Question]) -> pd.DataF
 def compare(
     records: pd.DataFrame, a: str, b: str, metric: str = "acc", *, resamples: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Difference `a - b` of two models on the same questions, with a paired bootstrap interval (95%), task by task.
+    """Difference `a - b` of two methods on the same questions, with a paired bootstrap interval (95%), task by task.
+
+    Where a method has several training seeds (`replicates`) these are drawn anew with the questions, so that the
+    interval holds for other seeds and other questions at once.
 
     Args:
         records: from `evaluate(..., return_records=True)`.
-        a, b: names of the two models.
-        metric: a column of the records; McNemar's exact test is made where it is right or wrong, else it is NaN.
+        a, b: names of the two methods.
+        metric: a column of the records; McNemar's exact test, on the first seeds, is made where it is right or wrong,
+            else it is NaN.
 
     Returns:
-        task, protocol, difference, low, high, p_mcnemar, p_holm (the table is one family), n.
+        task, protocol, difference, low, high, p (of the bootstrap), p_mcnemar, p_holm (McNemar's where there is one,
+        else the bootstrap's; the table is one family), n, seeds.
 
     Raises:
         ValueError: an unknown model or metric; models that were asked different questions; no question in common.
     """
-    names = list(dict.fromkeys(records["model"])) if "model" in records else []
+    methods = by_method(dict.fromkeys(records["model"])) if "model" in records else {}
     for name in (a, b):
-        if name not in names:
-            raise ValueError(f"model {name!r} is not in the records: choose from {', '.join(map(str, names))}")
+        if name not in methods:
+            raise ValueError(f"model {name!r} is not in the records: choose from {', '.join(map(str, methods))}")
     if metric not in METRICS or metric not in records:
         there = [known for known in METRICS if known in records]
         raise ValueError(f"metric {metric!r} is not in the records: choose from {', '.join(there)}")
     keys = ["task", "protocol", "split", "question_id"]
-    sides = [records.loc[records["model"] == name, [*keys, metric]].dropna(subset=[metric]) for name in (a, b)]
-    pairs = sides[0].merge(sides[1], on=keys, suffixes=("_a", "_b"), validate="one_to_one")
-    if pairs.empty or any(len(side) != len(pairs) for side in sides):
-        counts = f"{len(sides[0])} and {len(sides[1])} questions, {len(pairs)} in common"
+    names = [*methods[a], *methods[b]]
+    asked = records[records["model"].isin(names)].dropna(subset=[metric])
+    if asked.duplicated(["model", *keys]).any():
+        raise ValueError("a model has two records of one question: evaluate each model once")
+    wide = asked.set_index([*keys, "model"])[metric].unstack("model").reindex(columns=names)
+    if wide.empty or wide.isna().to_numpy().any():
+        each = [wide[methods[name][0]].notna().sum() for name in (a, b)]
+        counts = f"{each[0]} and {each[1]} questions, {len(wide.dropna())} in common"
         raise ValueError(f"{a!r} and {b!r} have {counts} for {metric!r}: evaluate them in one call")
     rows = []
-    for (task, protocol), group in pairs.groupby(["task", "protocol"], sort=False):
-        x, y = group[f"{metric}_a"], group[f"{metric}_b"]
-        interval = paired_bootstrap(x, y, resamples=resamples, seed=seed)._asdict()
-        p = mcnemar(x, y) if metric in YES_NO else np.nan
-        rows.append({"task": task, "protocol": protocol} | interval | {"p_mcnemar": p})
+    for task, protocol in dict.fromkeys(zip(asked["task"], asked["protocol"], strict=True)):
+        x, y = (wide.loc[(task, protocol), methods[name]].to_numpy(float).T for name in (a, b))  # (seeds, questions)
+        interval = paired_seeds(x, y, resamples=resamples, seed=seed)._asdict()
+        p = mcnemar(x[0], y[0]) if metric in YES_NO else np.nan
+        rows.append({"task": task, "protocol": protocol} | interval | {"p_mcnemar": p, "seeds": max(len(x), len(y))})
     table = pd.DataFrame(rows)
-    table["p_holm"] = holm(table["p_mcnemar"]) if metric in YES_NO else np.nan
-    return table[["task", "protocol", "difference", "low", "high", "p_mcnemar", "p_holm", "n"]]
+    table["p_holm"] = holm(table["p_mcnemar"] if metric in YES_NO else table["p"])
+    return table[["task", "protocol", "difference", "low", "high", "p", "p_mcnemar", "p_holm", "n", "seeds"]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

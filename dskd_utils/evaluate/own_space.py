@@ -6,13 +6,19 @@ The teacher's dictionary says nothing about a student's space, so every model re
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from dskd_utils.evaluate.probe_data import similarity_records
+from dskd_utils.evaluate.relatives import relatives
+from dskd_utils.evaluate.scoring import scoring_mode
 from dskd_utils.lexicon.pair_table import normalise
+from dskd_utils.senses.in_context import row_batches, token_rows
 from dskd_utils.sources.wikipedia import Document
 
 OCCURRENCES = 3  # of a word
@@ -58,6 +64,57 @@ def word_contexts(
             if found[word] == occurrences:
                 wanted.discard(word)
     return pd.DataFrame(sorted(rows), columns=["word", "text", "start", "end"])
+
+
+def word_vectors(models: Mapping[str, Any], tokenizer: Any, contexts: pd.DataFrame) -> dict[str, dict[str, Tensor]]:
+    """Words in each model's own space: the mean of its states after the final norm over given contexts.
+
+    What the models share is computed once (`relatives`).
+
+    Args:
+        models: name -> causal language model.
+        tokenizer: of all of them.
+        contexts: a row an occurrence, `text`, `start` and `end` (characters of the word) and `word`.
+
+    Returns:
+        name -> normalised word -> `(d,)` fp32, the mean over its occurrences of the states that have read it.
+
+    Raises:
+        ValueError: no context, a span without a token, or a state that is not finite.
+    """
+    if not len(contexts):
+        raise ValueError("there is no context: give at least one occurrence of a word")
+    rows, places = token_rows(tokenizer, contexts)
+    of_row: list[list[int]] = [[] for _ in rows]
+    for number, (row, _, _) in enumerate(places):
+        of_row[row].append(number)
+    family = relatives(list(models.values()))
+    words = [normalise(word) for word in contexts["word"]]
+    names = list(dict.fromkeys(words))
+    number_of = {word: i for i, word in enumerate(names)}
+    member = torch.tensor([number_of[word] for word in words])
+    found: list[list[Tensor]] = [[] for _ in models]
+    order: list[int] = []
+    batches = list(row_batches(list(map(len, rows))))
+    with scoring_mode(*models.values()):
+        for batch in tqdm(batches, desc="words in context", unit="batch", delay=5, leave=False):
+            length = max(len(rows[row]) for row in batch)
+            # Padding stands behind the words, where a causal model does not look.
+            ids = torch.tensor([rows[row] + [0] * (length - len(rows[row])) for row in batch])
+            spans = [(line, *places[number][1:]) for line, row in enumerate(batch) for number in of_row[row]]
+            order += [number for row in batch for number in of_row[row]]
+            positions = torch.arange(length).expand_as(ids)
+            for own, states in zip(found, family.states(ids, positions, [None] * len(models)), strict=True):
+                own.append(torch.stack([states[i, first:stop].float().mean(0) for i, first, stop in spans]).cpu())
+    place, counts = member[torch.tensor(order)], member.bincount()[:, None]
+    vectors = {}
+    for name, own in zip(models, found, strict=True):
+        states = torch.cat(own)
+        if not torch.isfinite(states).all():
+            raise ValueError(f"a state of model {name!r} is not finite: load it in float32")
+        mean = torch.zeros(len(names), states.shape[1]).index_add_(0, place, states) / counts
+        vectors[name] = dict(zip(names, mean, strict=True))
+    return vectors
 
 
 def own_space_records(vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.DataFrame) -> pd.DataFrame:

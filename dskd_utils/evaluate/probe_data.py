@@ -17,13 +17,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from dskd_utils.evaluate.prompts import task_rng
-from dskd_utils.evaluate.scoring import scoring_mode
 from dskd_utils.lexicon.gold import RELATIONS, objects
 from dskd_utils.lexicon.pair_table import normalise
 from dskd_utils.lexicon.readers import read_lines
 from dskd_utils.lexicon.relations import Relations
-from dskd_utils.senses.in_context import context_states
-from dskd_utils.sources.teachers import Teacher
 
 PARTS = ("validation", "test")
 NEAREST = 30  # distractors are drawn among so many words whose counts are nearest to the answer's
@@ -210,40 +207,13 @@ def read_similarity(data_dir: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["set", "word", "other", "gold"])
 
 
-def word_vectors(model, tokenizer, contexts: pd.DataFrame) -> dict[str, Tensor]:
-    """A word's representation in a model's own space: its mean state after the final norm over given contexts.
-
-    Args:
-        model: a causal language model.
-        tokenizer: its own.
-        contexts: a row an occurrence, `text`, `start` and `end` (characters of the word) and `word`.
-
-    Returns:
-        normalised word -> `(d,)` fp32, the mean over its occurrences of the states that have read it (key `input`).
-
-    Raises:
-        ValueError: no context, a span without a token, or a state that is not finite.
-    """
-    if not len(contexts):
-        raise ValueError("there is no context: give at least one occurrence of a word")
-    rows, width = model.get_input_embeddings().weight.shape
-    layers = model.config.get_text_config().num_hidden_layers
-    # Nothing is kept in a folder, so that nothing has to be told apart by a fingerprint.
-    reader = Teacher("model", model, tokenizer, width, rows, layers, "", "", {}, {}, "")
-    with scoring_mode(model):
-        states = context_states(reader, contexts.reset_index(drop=True)).of("input").float()
-    words = [normalise(word) for word in contexts["word"]]
-    places = pd.Series(range(len(words))).groupby(words).indices
-    return {word: states[torch.from_numpy(found)].mean(0) for word, found in places.items()}
-
-
 def similarity_records(
     vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.DataFrame, held_out: set[str] = frozenset()
 ) -> pd.DataFrame:
     """Cosines of two words' representations in each model's own space, beside people's scores.
 
     Args:
-        vectors: name of the model -> word -> `(d,)`, from `word_vectors` over the same contexts.
+        vectors: name of the model -> word -> `(d,)`, from `own_space.word_vectors`.
         pairs: `set`, `word`, `other`, `gold`, from `read_similarity`.
         held_out: words of the held-out part.
 

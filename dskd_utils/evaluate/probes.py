@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from dskd_utils.distill.replicates import by_method
 from dskd_utils.evaluate.scoring import continuation_logprobs
-from dskd_utils.evaluate.significance import holm
+from dskd_utils.evaluate.significance import holm, two_sided
 from dskd_utils.lexicon.spans import word_spans
 
 # What comes before a synonym and before an antonym of a word, in the same words as far as English allows.
@@ -233,28 +234,40 @@ def _bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of weighted items, or the difference of two models' over the same draws of whole clusters."""
+    """A statistic of weighted items, or the difference of two models' over the same draws of whole clusters.
+
+    Scores are `(n,)`, or `(s, n)` of s training seeds: then the statistic is the mean over seeds, which are drawn anew
+    in every resample as the clusters are, the same seeds for both models where both have several.
+    """
+    sides = [np.atleast_2d(side) for side in (scores, other) if side is not None]
+    many = max(map(len, sides))
+    if {len(side) for side in sides} - {1, many}:
+        raise ValueError(
+            f"two models have {len(sides[0])} and {len(sides[1])} seeds: give both as many, or one of them one"
+        )
     if not 0 < level < 1 or resamples < 2:
         raise ValueError(f"level is {level} and resamples {resamples}, expected a level in (0, 1) and at least 2 draws")
 
-    def value(weights: np.ndarray) -> np.ndarray:
+    def value(weights: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):  # a draw without one of the labels has no value
-            found = statistic(weights, scores, gold)
-            return found if other is None else found - statistic(weights, other, gold)
+            each = [np.stack([statistic(weights, row, gold) for row in side], axis=1) for side in sides]
+        found = each[0] if other is None else each[0] - each[1]  # (r, s), or (r, 1) where no model has several seeds
+        return (found * seeds).sum(1)
 
     units, member = np.unique(clusters, return_inverse=True)
     even = np.full(len(units), 1 / max(1, len(units)))
-    rng, rows = np.random.default_rng(seed), max(1, _SLICE // max(1, len(scores)))
+    rng, of_seeds = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    rows, alike = max(1, _SLICE // max(1, len(gold))), np.full(many, 1 / many)
     sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)] if len(units) > 1 else []
     draws = (rng.multinomial(len(units), even, size)[:, member].astype(float) for size in sizes)
-    drawn = np.concatenate([np.empty(0), *map(value, draws)])
-    drawn, whole = drawn[~np.isnan(drawn)], float(value(np.ones((1, len(scores))))[0])
+    found = [value(weights, of_seeds.multinomial(many, alike, len(weights)) / many) for weights in draws]
+    drawn = np.concatenate([np.empty(0), *found])
+    drawn, whole = drawn[~np.isnan(drawn)], float(value(np.ones((1, len(gold))), alike)[0])
     if drawn.size < 2:
-        return Estimate(whole, *[np.nan] * 4, len(scores))
+        return Estimate(whole, *[np.nan] * 4, len(gold))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    p = min(1.0, 2 * (1 + min((drawn <= 0).sum(), (drawn >= 0).sum())) / (1 + len(drawn)))
-    p = float("nan") if other is None else float(p)  # a single value is not compared with 0
-    return Estimate(whole, float(drawn.std(ddof=1)), float(low), float(high), p, len(scores))
+    p = float("nan") if other is None else two_sided(drawn)  # a single value is not compared with 0
+    return Estimate(whole, float(drawn.std(ddof=1)), float(low), float(high), p, len(gold))
 
 
 def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), **draws: Any) -> pd.DataFrame:
@@ -262,6 +275,7 @@ def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), 
 
     Args:
         records: of one probe: `pair_records`, `question_records`, `similarity_records`, `own_space.own_space_records`.
+            Models whose names `replicates` tells to be seeds of one method make one row, the mean over them.
         compare: (model, model) whose difference, the first minus the second, is wanted.
         draws: `resamples`, `level`, `seed` as in `bootstrap_auc`; the clusters are the words asked about.
 
@@ -279,20 +293,21 @@ def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), 
     columns = [column for column in ("set", "word", "other", "question_id") if column in items]
     if not all(own[columns].equals(items[columns]) for own in models.values()):
         raise ValueError("the models were not asked the same items: make the records of all of them in one call")
-    if unknown := {name for pair in compare for name in pair} - models.keys():
-        raise ValueError(f"model {min(unknown)!r} of compare has no records: choose from {', '.join(models)}")
+    methods = by_method(models)
+    if unknown := {name for pair in compare for name in pair} - methods.keys():
+        raise ValueError(f"model {min(unknown)!r} of compare has no records: choose from {', '.join(methods)}")
     rows = []
     for subset in dict.fromkeys(items["subset"].explode()):
         of = np.array([subset in names for names in items["subset"]])
         for measure in measures:
-            scores = {name: own[measure].to_numpy(float) for name, own in models.items()}
-            used = items[of & np.isfinite(list(scores.values())).all(axis=0)]
+            single = {name: own[measure].to_numpy(float) for name, own in models.items()}
+            used = items[of & np.isfinite(list(single.values())).all(axis=0)]
+            scores = {name: np.stack([single[one] for one in seeds]) for name, seeds in methods.items()}
             words, gold = set(used["word"]).union(used.get("other", ())), used["gold"].to_numpy(float)
-            for name, minus in [*((name, "") for name in models), *compare]:
-                other = scores[minus][used.index] if minus else None
-                found = _bootstrap(
-                    statistic, scores[name][used.index], gold, other, used["word"].to_numpy(str), **draws
-                )
+            for name, minus in [*((name, "") for name in methods), *compare]:
+                other = scores[minus][:, used.index] if minus else None
+                words_asked = used["word"].to_numpy(str)
+                found = _bootstrap(statistic, scores[name][:, used.index], gold, other, words_asked, **draws)
                 row = [items["probe"].iloc[0], subset, measure, name, minus, *found[:5], np.nan, found.n, int(of.sum())]
                 rows.append([*row, len(words), 0.0 if minus else float(chance(gold))])
     table = pd.DataFrame(rows, columns=COLUMNS)

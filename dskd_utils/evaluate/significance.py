@@ -20,12 +20,21 @@ SMALLEST = {"gold_logprob": 0.05, "acc": 0.02, "acc_norm": 0.02, "f1": 0.02, "ar
 
 
 class Interval(NamedTuple):
-    """A mean difference `a - b`, the ends of its interval and the number of questions behind it."""
+    """A mean difference `a - b`, the ends of its interval, the number of questions behind it, and p against zero.
+
+    `p` is two-sided and from the same resamples: twice the smaller share of them on one side of zero.
+    """
 
     difference: float
     low: float
     high: float
     n: int
+    p: float
+
+
+def two_sided(drawn: np.ndarray) -> float:
+    """p against zero of resampled differences: twice the smaller share on one side, never below 2 / (1 + resamples)."""
+    return float(min(1.0, 2 * (1 + min((drawn <= 0).sum(), (drawn >= 0).sum())) / (1 + len(drawn))))
 
 
 def _values(x: ArrayLike, name: str) -> np.ndarray:
@@ -102,7 +111,7 @@ def paired_bootstrap(
         drawn = rng.integers(0, units, size=(min(rows, resamples - start), units))
         means[start : start + rows] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(np.mean(a - b)), float(low), float(high), int(a.size))
+    return Interval(float(np.mean(a - b)), float(low), float(high), int(a.size), two_sided(means))
 
 
 def crossed_bootstrap(
@@ -145,7 +154,22 @@ def crossed_bootstrap(
         drawn = rng.multinomial(units, np.full(units, 1 / units), count)  # (count, clusters)
         means[start : start + rows] = (by_seed @ sums * drawn).sum(1) / (drawn @ sizes)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(np.mean(a - b)), float(low), float(high), int(a.shape[1]))
+    return Interval(float(np.mean(a - b)), float(low), float(high), int(a.shape[1]), two_sided(means))
+
+
+def paired_seeds(a: ArrayLike, b: ArrayLike, *, clusters: ArrayLike | None = None, **draws) -> Interval:
+    """`crossed_bootstrap` where a side has several seeds, else `paired_bootstrap`.
+
+    Args:
+        a, b: (s, n), or (1, n) of what has no seeds, such as a teacher, which stands beside every seed of the other.
+        clusters, draws: as in `paired_bootstrap`.
+    """
+    a, b = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
+    many = max(len(a), len(b))
+    if many == 1:
+        return paired_bootstrap(a[0], b[0], clusters=clusters, **draws)
+    a, b = (np.repeat(side, many, axis=0) if len(side) == 1 else side for side in (a, b))
+    return crossed_bootstrap(a, b, clusters=clusters, **draws)
 
 
 def verdict(low: float, high: float, smallest: float) -> str:

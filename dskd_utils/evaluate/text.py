@@ -8,8 +8,10 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from dskd_utils.distill.replicates import by_method
 from dskd_utils.evaluate.relatives import Relatives, relatives
 from dskd_utils.evaluate.scoring import head_logits, scoring_mode
+from dskd_utils.evaluate.significance import holm, paired_seeds
 
 MEASURES = ("nll", "kl", "top1_agreement", "top5_agreement", "accuracy")
 ALL = "all"
@@ -24,7 +26,8 @@ def text_measures(
     tokenizer: Any = None,
     classes: Mapping[str, torch.Tensor] | None = None,
     chunk: int = 256,
-) -> pd.DataFrame:
+    return_blocks: bool = False,
+) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
     """How well models predict held-out text and how far they are from the teacher, each on the same tokens.
 
     The logits exist for `chunk` positions of one model and of the teacher at a time.
@@ -37,6 +40,7 @@ def text_measures(
         tokenizer: the models', for `bits_per_byte`, which can be compared across tokenizers; without it there is none.
         classes: kinds of tokens by name, `(v,)` bool: which next tokens are of it (see `token_classes`).
         chunk: rows of logits at a time.
+        return_blocks: also return what `compare_text` reads.
 
     Returns:
         model, tokens (`"all"` or a class), metric, value, stderr, n: `perplexity`; `kl`, the mean KL(teacher || model)
@@ -44,7 +48,8 @@ def text_measures(
         most probable token; `top5_agreement`, how many of the teacher's five most probable tokens are among the
         model's, as a share; `accuracy`, the share where the most probable token is the text's own next one;
         `bits_per_byte` of all tokens. The n positions of a block depend on each other, so standard errors are clustered
-        by block (NaN for one block); perplexity's by the delta method.
+        by block (NaN for one block); perplexity's by the delta method. With `return_blocks`, (table, blocks): a row a
+        model and block with its number of positions `n` and the sums over them of every measure.
 
     Raises:
         ValueError: the teacher is not in `models`; no position has a target; models with different vocabularies.
@@ -81,7 +86,42 @@ def text_measures(
             if kind == ALL and tokenizer is not None:
                 value, stderr = _ratio(sums[name][0, :, 0] / np.log(2), _bytes(packed.targets, tokenizer))
                 found.append(row | {"metric": "bits_per_byte", "value": value, "stderr": stderr})
-    return pd.DataFrame(found, columns=["model", "tokens", "metric", "value", "stderr", "n"])
+    table = pd.DataFrame(found, columns=["model", "tokens", "metric", "value", "stderr", "n"])
+    if not return_blocks:
+        return table
+    used = counts > 0
+    blocks = [
+        pd.DataFrame(of[0][used], columns=MEASURES).assign(model=name, n=counts[used]) for name, of in sums.items()
+    ]
+    return table, pd.concat(blocks).rename_axis("block").reset_index()
+
+
+def compare_text(blocks: pd.DataFrame, a: str, b: str, *, resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Differences `a - b` of two methods on the same held-out text, with intervals over blocks and, if any, seeds.
+
+    Args:
+        blocks: of `text_measures(..., return_blocks=True)`.
+        a, b: names of the two methods (`replicates`).
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        metric (`nll`, the logarithm of the perplexity in nats, `kl`, `top1_agreement`), difference, low, high, p,
+        p_holm (over the table), n (blocks), seeds.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    methods = by_method(dict.fromkeys(blocks["model"]))
+    if missing := [name for name in (a, b) if name not in methods]:
+        raise ValueError(f"model {missing[0]!r} is not in the blocks: choose from {', '.join(methods)}")
+    rows = []
+    for metric in ("nll", "kl", "top1_agreement"):
+        wide = blocks.pivot(index="model", columns="block", values=metric) / blocks["n"].mean()
+        x, y = (wide.loc[methods[name]].to_numpy() for name in (a, b))
+        found = paired_seeds(x, y, resamples=resamples, seed=seed)
+        rows.append({"metric": metric} | found._asdict() | {"seeds": max(len(x), len(y))})
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def _bytes(targets: torch.Tensor, tokenizer: Any) -> np.ndarray:

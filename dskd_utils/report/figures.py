@@ -95,6 +95,38 @@ def benchmark_bars(rows: pd.DataFrame, names: Mapping[str, str], title: str) -> 
     return figure
 
 
+def forest(rows: pd.DataFrame, smallest: float) -> Figure:
+    """Gains over KD with their 95% intervals, a panel a probe, a line a method; the band is what would not matter.
+
+    Args:
+        rows: of `tables.gains_over`.
+        smallest: the smallest difference that would matter.
+    """
+    probes, methods = list(dict.fromkeys(rows.probe)), list(dict.fromkeys(rows.method))
+    figure, axes = plt.subplots(
+        1, len(probes), figsize=(2.6 * len(probes) + 1.2, 0.34 * len(methods) + 1.7), sharey=True, squeeze=False
+    )
+    for axis, probe in zip(axes[0], probes, strict=True):
+        here = rows[rows.probe == probe].set_index("method").reindex(methods)
+        axis.axvspan(-smallest, smallest, color=COLOURS[6], alpha=0.2, linewidth=0)
+        axis.axvline(0, color="black", linewidth=0.8)
+        for place, row in enumerate(here.itertuples()):
+            colour = COLOURS[1] if row.Index == "DSKD" else COLOURS[0]
+            if pd.notna(row.value):
+                spread = [[max(0.0, row.value - row.low)], [max(0.0, row.high - row.value)]]
+                axis.errorbar(row.value, place, xerr=None if pd.isna(row.low) else spread, fmt="o", color=colour,
+                              capsize=3)  # fmt: skip
+        axis.set_title(probe, fontsize=10)
+        axis.set(
+            xlabel="gain over KD", yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5)
+        )
+        axis.grid(axis="y", visible=False)
+    clear = rows[(rows.method == "DSKD") & (rows.low > 0)]
+    figure.suptitle(f"DSKD gains over KD beyond its interval on {len(clear)} of {len(probes)} probes of held-out words")
+    figure.tight_layout()
+    return figure
+
+
 def span_lengths(rates: Mapping[str, list[float]]) -> Figure:
     """Table 2 as a picture: share of relations kept for each maximum span length, ours beside the paper's.
 

@@ -9,20 +9,37 @@ from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
 
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
+METHODS |= {  # controls
+    "without_antonyms": "DSKD without antonyms",
+    "without_synonyms": "DSKD without synonyms",
+    "without_flips": "DSKD without flips",
+    "own_senses_only": "own senses only",
+    "shuffled_senses": "shuffled senses",
+    "rewired": "rewired neighbours",
+    "swapped_labels": "swapped labels",
+    "state_error": "state error",
+    "sense_prediction": "sense prediction",
+    "reverse_kl": "KD, reverse KL",
+    "jensen_shannon": "KD, Jensen-Shannon",
+}
 
 
 def percent(value: float, error: float) -> str:
     """`71.3 ± 2.6`: a share and its standard error in percent, not to be broken over two lines."""
-    return f"{100 * value:.1f}\u00a0±\u00a0{100 * error:.1f}"
+    shown = f"{100 * value:.1f}"
+    return shown if pd.isna(error) else f"{shown}\u00a0±\u00a0{100 * error:.1f}"
 
 
-def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], protocol: str) -> pd.DataFrame:
+def our_table_3(
+    evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], protocol: str, error: str = "stderr"
+) -> pd.DataFrame:
     """Our Table 3: a row a model, a column a benchmark, each cell value ± standard error in percent.
 
     Args:
         evaluation: rows of `evaluate(...)` as the results file holds them.
         metrics: the metric shown for each task; a task that is not named is left out.
         protocol: which protocol's rows are shown.
+        error: the column behind ±, `"stderr"` or `"deviation"`, that of the training seeds; no ± where it is NaN.
 
     Returns:
         a frame indexed by model with a last row of chance levels and one of question counts; a benchmark that
@@ -42,9 +59,10 @@ def our_table_3(evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, s
                 table.loc[METHODS.get(model, model), name] = reason
             continue
         for row in here.itertuples():
-            table.loc[METHODS.get(row.model, row.model), name] = percent(row.value, row.stderr)
+            table.loc[METHODS.get(row.model, row.model), name] = percent(row.value, getattr(row, error))
         table.loc["chance", name] = f"{100 * here.chance.iloc[0]:.1f}" if pd.notna(here.chance.iloc[0]) else "-"
-        table.loc["questions", name] = f"{int(here.n.iloc[0]):,}"
+        asked, of = int(here.n.iloc[0]), here["of"].iloc[0] if "of" in here else float("nan")
+        table.loc["questions", name] = f"{asked:,}" + (f" of {int(of):,}" if pd.notna(of) and of > asked else "")
     order = [*(name for name in METHODS.values() if name in table.index), "chance", "questions"]
     return table.reindex([name for name in order if name in table.index]).fillna("-")
 
@@ -122,6 +140,7 @@ def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["g
         smallest: the smallest difference that would matter.
     """
     frame = pd.DataFrame(rows)
+    mcnemar = "p_mcnemar" in frame and frame.p_mcnemar.notna().any()  # log-probabilities have no McNemar test
     shown = pd.DataFrame(
         {
             "benchmark": frame.task.map(TASKS),
@@ -131,9 +150,67 @@ def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["g
             "reads": [verdict(low, high, smallest) for low, high in zip(frame.low, frame.high, strict=True)],
         }
     )
-    if "p_holm" in frame and frame.p_holm.notna().any():  # log-probabilities have no McNemar test
-        shown["McNemar, Holm"] = frame.p_holm.map(lambda p: f"{p:.2f}" if pd.notna(p) else "-")
+    if "p_holm" in frame and frame.p_holm.notna().any():
+        shown["McNemar, Holm" if mcnemar else "p, Holm"] = frame.p_holm.map(
+            lambda p: f"{p:.2f}" if pd.notna(p) else "-"
+        )
     return shown
+
+
+def text_differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """Differences on held-out text and what they say, for reading.
+
+    Args:
+        rows: of `text.compare_text` for several pairs, with `model` and `minus`.
+    """
+    names = {"nll": "nll (nats)", "kl": "KL (nats)", "top1_agreement": "same top token"}
+    smallest = {"nll": 0.01, "kl": 0.01, "top1_agreement": 0.01}  # one percent of perplexity, one position in a hundred
+    return pd.DataFrame(
+        {
+            "models": [_pair_name(a, b) for a, b in zip(rows.model, rows.minus, strict=True)],
+            "measure": rows.metric.map(names).to_numpy(),
+            "difference": [_interval(row, "{:+.4f}", "difference") for row in rows.itertuples()],
+            "reads": [verdict(row.low, row.high, smallest[row.metric]) for row in rows.itertuples()],
+            "p, Holm": rows.p_holm.map("{:.3f}".format).to_numpy(),
+        }
+    )
+
+
+def squad_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """SQuAD 2.0 by kind of question, a row a model, percent ± standard error.
+
+    Args:
+        rows: those of `evaluate(...)` whose metric is of `HasAns` or `NoAns`.
+    """
+    shown = pd.DataFrame({"model": list(dict.fromkeys(rows.model.map(lambda name: METHODS.get(name, name))))})
+    for metric, here in rows.groupby("metric", sort=False):
+        kind, measure = metric.split("_")
+        label = f"{'has an answer' if kind == 'HasAns' else 'has none'}, {measure}, n = {int(here.n.iloc[0])}"
+        shown[label] = [percent(value, error) for value, error in zip(here.value, here.stderr, strict=True)]
+    return shown
+
+
+def gains_over(probed: Mapping[str, tuple[pd.DataFrame, str, str]], base: str, methods: Sequence[str]) -> pd.DataFrame:
+    """What methods gain over another on several probes, for a forest plot.
+
+    Args:
+        probed: name -> the probe's `probe_table`, which of its measures, which of its subsets.
+        base: the method that is taken away.
+        methods: the others.
+
+    Returns:
+        probe, method (as shown), value, low, high, p_holm, n.
+    """
+    found = []
+    for name, (table, measure, subset) in probed.items():
+        own = table[(table.measure == measure) & (table.subset == subset) & (table.minus == base)]
+        found.append(own[own.model.isin(list(methods))].assign(probe=name))
+    rows = pd.concat(found).assign(method=lambda t: t.model.map(lambda name: METHODS.get(name, name)))
+    return rows[["probe", "method", "value", "low", "high", "p_holm", "n"]].reset_index(drop=True)
+
+
+def _pair_name(a: str, b: str) -> str:
+    return f"{METHODS.get(a, a)} - {METHODS.get(b, b)}"
 
 
 def probe_values(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> pd.DataFrame:
@@ -163,7 +240,7 @@ def probe_differences(
 ) -> pd.DataFrame:
     """Paired differences between models of a probe and what they say, for reading; arguments as in `probe_values`."""
     rows = table[(table.measure == measure) & (table.minus != "") & table.subset.isin(list(subsets))]
-    names = [f"{METHODS.get(a, a)} - {METHODS.get(b, b)}" for a, b in zip(rows.model, rows.minus, strict=True)]
+    names = [_pair_name(a, b) for a, b in zip(rows.model, rows.minus, strict=True)]
     return pd.DataFrame(
         {
             "models": names,
@@ -179,10 +256,11 @@ def _reads(row: Any, smallest: float) -> str:
     return "-" if pd.isna(row.low) else verdict(row.low, row.high, smallest)
 
 
-def _interval(row: Any, form: str) -> str:
+def _interval(row: Any, form: str, column: str = "value") -> str:
+    value = form.format(getattr(row, column))
     if pd.isna(row.low):
-        return form.format(row.value)
-    return f"{form.format(row.value)}\u00a0[{form.format(row.low)},\u00a0{form.format(row.high)}]"
+        return value
+    return f"{value}\u00a0[{form.format(row.low)},\u00a0{form.format(row.high)}]"
 
 
 def provenance_box(record: Mapping[str, Any]) -> str:

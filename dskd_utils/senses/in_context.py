@@ -102,7 +102,7 @@ def contexts_digest(contexts: pd.DataFrame) -> str:
 
 def _compute(teacher: Teacher, contexts: pd.DataFrame, left: int, batch_tokens: int) -> tuple[ContextStates, int]:
     """The states, and how many tokens the model read for them."""
-    rows, places = _rows(teacher.tokenizer, contexts, left)
+    rows, places = token_rows(teacher.tokenizer, contexts, left)
     members: list[list[int]] = [[] for _ in rows]
     for number, (row, _, _) in enumerate(places):
         members[row].append(number)
@@ -112,7 +112,7 @@ def _compute(teacher: Teacher, contexts: pd.DataFrame, left: int, batch_tokens: 
     head = teacher.model.get_output_embeddings().weight.detach()
     total = sum(map(len, rows))
     with torch.inference_mode(), tqdm(total=total, desc="words in context", unit="tok", unit_scale=True) as bar:
-        for batch in _batches(list(map(len, rows)), batch_tokens):
+        for batch in row_batches(list(map(len, rows)), batch_tokens):
             length = max(len(rows[row]) for row in batch)
             # Padding stands behind the words, where a causal model does not look.
             ids = torch.tensor([rows[row] + [0] * (length - len(rows[row])) for row in batch])
@@ -132,7 +132,9 @@ def _compute(teacher: Teacher, contexts: pd.DataFrame, left: int, batch_tokens: 
     return ContextStates(before, after, expected), total
 
 
-def _rows(tokenizer, contexts: pd.DataFrame, left: int) -> tuple[list[list[int]], list[tuple[int, int, int]]]:
+def token_rows(
+    tokenizer, contexts: pd.DataFrame, left: int = LEFT_TOKENS
+) -> tuple[list[list[int]], list[tuple[int, int, int]]]:
     """Token rows to read, and for each context its row and its word's first and last + 1 place there."""
     texts = list(dict.fromkeys(contexts.text))
     number = {text: i for i, text in enumerate(texts)}
@@ -160,7 +162,7 @@ def _rows(tokenizer, contexts: pd.DataFrame, left: int) -> tuple[list[list[int]]
     return [[opening, *encoded["input_ids"][of][begin : stops[row]]] for (of, begin), row in rows.items()], places
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def row_batches(lengths: Sequence[int], batch_tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
     """Rows of about one length together, at most `batch_tokens` with padding where one row has not more by itself."""
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):

@@ -44,6 +44,7 @@ def loss_alone(n: int = 1024, v: int = 49_152, d: int = 576) -> dict[str, costs.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--teacher", default="smollm2-135m")
+    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16, of all sides")
     parser.add_argument("--layers", type=int, default=27)
     parser.add_argument("--steps", type=int, default=2, help="of a round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -55,7 +56,7 @@ def main() -> None:
     alone = costs.alternate(loss_alone(), rounds=3, steps=1)
     print("the fused loss against the plain one, times faster: "
           "{median:.2f} ({low:.2f} to {high:.2f})".format(**costs.ratio(alone.plain, alone.fused)))  # fmt: skip
-    teacher = load_teacher(given.teacher)
+    teacher = load_teacher(given.teacher, dtype=given.dtype)
     blocks = BATCH * (given.steps * given.rounds + 2)
     articles = list(wikipedia_leads(fetch("wikipedia-leads")))[: blocks * 20]
     text = pack(articles, teacher.tokenizer, budget=512 * blocks)
@@ -89,7 +90,7 @@ def main() -> None:
             ("DSKD's time over KD's", "DSKD", "KD", 1, 0.0, 1.05, True),
         ]
         print(f"{teacher.name}, student of {given.layers} layers, {given.rounds} rounds of {positions:,} positions, "
-              f"fp32, {torch.get_num_threads()} threads")  # fmt: skip
+              f"{given.dtype}, {torch.get_num_threads()} threads")  # fmt: skip
         rates = {kind: positions * (given.students if kind == many else 1) / s for kind, s in seconds.median().items()}
         print("positions a second:", ", ".join(f"{kind} {rate:,.0f}" for kind, rate in rates.items()))
         print(ratio_table(costs.times_faster(seconds, counted, pairs)).to_string(index=False))

@@ -3,8 +3,8 @@
 import pandas as pd
 import torch
 
-from dskd_utils.evaluate.own_space import LEFT, own_space_records, word_contexts
-from dskd_utils.evaluate.probe_data import word_vectors
+from dskd_utils.distill.students import make_student
+from dskd_utils.evaluate.own_space import LEFT, own_space_records, word_contexts, word_vectors
 from dskd_utils.evaluate.probes import probe_table
 from dskd_utils.sources.wikipedia import Document
 
@@ -33,8 +33,18 @@ def test_occurrences_are_those_of_the_word_and_at_most_one_a_document():
 
 
 def test_a_model_reads_the_occurrences_itself(llama):
-    vectors = word_vectors(llama.model, llama.tokenizer, contexts())
+    vectors = word_vectors({"llama": llama.model}, llama.tokenizer, contexts())["llama"]
     assert set(vectors) == {"happy", "glad"} and vectors["happy"].shape == (llama.hidden_size,)
+
+
+def test_models_that_begin_alike_have_the_vectors_that_each_has_alone(llama):
+    models = {"teacher": llama.model, "student": make_student(llama, 4).as_model()}
+    together = word_vectors(models, llama.tokenizer, contexts())
+    for name, model in models.items():
+        alone = word_vectors({name: model}, llama.tokenizer, contexts())[name]
+        for word, vector in alone.items():
+            torch.testing.assert_close(together[name][word], vector, atol=1e-5, rtol=1e-4)
+    assert (together["teacher"]["happy"] - together["student"]["happy"]).abs().max() > 0.1
 
 
 def test_synonyms_that_lie_nearer_have_an_area_of_one():

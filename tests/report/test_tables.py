@@ -54,13 +54,40 @@ def test_the_papers_table_has_its_thirty_numbers():
 
 
 def test_differences_are_written_with_their_intervals():
-    rows = [{"task": "piqa", "difference": 0.0123, "low": -0.01, "high": 0.03, "n": 50, "p_holm": float("nan")}]
+    rows = [{"task": "piqa", "difference": 0.0123, "low": -0.01, "high": 0.03, "n": 50, "p_holm": float("nan"),
+             "p_mcnemar": float("nan")}]  # fmt: skip
     assert "McNemar, Holm" not in tables.differences(rows), "a column without any value is left out"
-    shown = tables.differences([*rows, rows[0] | {"p_holm": 0.5}]).iloc[0]
+    shown = tables.differences([*rows, rows[0] | {"p_holm": 0.5, "p_mcnemar": 0.5}]).iloc[0]
     assert tables.differences(rows).reads.tolist() == ["the same"]
     assert shown.difference == "+0.012" and shown["95% interval"] == "[-0.010, +0.030]"
     assert shown["McNemar, Holm"] == "-"
+    assert tables.differences([rows[0] | {"p_holm": 0.04}])["p, Holm"].tolist() == ["0.04"], "of the bootstrap"
 
+
+def test_a_part_of_a_benchmark_is_shown_as_a_part_and_seeds_with_their_deviation():
+    row = {"task": "piqa", "protocol": "paper", "metric": "acc", "stderr": 0.02, "chance": 0.5, "n": 300, "of": 1838}
+    rows = [row | {"model": "teacher", "value": 0.7, "deviation": float("nan")},
+            row | {"model": "kd", "value": 0.6, "deviation": 0.01}]  # fmt: skip
+    table = tables.our_table_3(rows, {"piqa": "acc"}, "paper")
+    assert table.loc["questions", "PIQA"] == "300 of 1,838" and table.loc["KD", "PIQA"] == "60.0\u00a0±\u00a02.0"
+    seeds = tables.our_table_3(rows, {"piqa": "acc"}, "paper", error="deviation")
+    assert seeds.loc["KD", "PIQA"] == "60.0\u00a0±\u00a01.0" and seeds.loc["teacher", "PIQA"] == "70.0"
+    whole = tables.our_table_3([one | {"of": 300} for one in rows], {"piqa": "acc"}, "paper")
+    assert whole.loc["questions", "PIQA"] == "300"
+
+
+def test_gains_over_kd_are_taken_from_every_probe():
+    row = {"measure": "sum", "subset": "all", "low": -0.1, "high": 0.3, "p_holm": 0.5, "n": 10}
+    table = pd.DataFrame([row | {"model": a, "minus": b, "value": v} for a, b, v in
+                          (("dskd", "kd", 0.1), ("rewired", "kd", 0.2), ("dskd", "rewired", 0.3), ("kd", "", 0.4))])  # fmt: skip
+    found = tables.gains_over({"one": (table, "sum", "all"), "two": (table, "sum", "all")}, "kd", ["dskd", "rewired"])
+    assert found.method.tolist() == ["DSKD", "rewired neighbours"] * 2 and found.value.tolist() == [0.1, 0.2] * 2
+    assert found.probe.tolist() == ["one", "one", "two", "two"]
+    text = tables.text_differences(pd.DataFrame([
+        {"model": "dskd", "minus": "kd", "metric": "nll", "difference": 0.02, "low": 0.015, "high": 0.03, "p_holm": 0.01}
+    ]))  # fmt: skip
+    assert text.reads.tolist() == ["higher"] and text.models.tolist() == ["DSKD - KD"]
+    assert text.difference.tolist() == ["+0.0200\u00a0[+0.0150,\u00a0+0.0300]"]
 
 def test_the_papers_numbers_are_those_of_its_text(shared_paper):
     flat = shared_paper.replace("<b>", "").replace("</b>", "")
