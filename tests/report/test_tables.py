@@ -78,16 +78,16 @@ def test_a_part_of_a_benchmark_is_shown_as_a_part_and_seeds_with_their_deviation
 
 def test_gains_over_kd_are_taken_from_every_probe():
     row = {"measure": "sum", "subset": "all", "low": -0.1, "high": 0.3, "p_holm": 0.5, "n": 10}
-    table = pd.DataFrame([row | {"model": a, "minus": b, "value": v} for a, b, v in
-                          (("dskd", "kd", 0.1), ("rewired", "kd", 0.2), ("dskd", "rewired", 0.3), ("kd", "", 0.4))])  # fmt: skip
+    values = (("dskd", "kd", 0.1), ("rewired", "kd", 0.2), ("dskd", "rewired", 0.3), ("kd", "", 0.4))
+    table = pd.DataFrame([row | {"model": a, "minus": b, "value": value} for a, b, value in values])
     found = tables.gains_over({"one": (table, "sum", "all"), "two": (table, "sum", "all")}, "kd", ["dskd", "rewired"])
     assert found.method.tolist() == ["DSKD", "rewired neighbours"] * 2 and found.value.tolist() == [0.1, 0.2] * 2
     assert found.probe.tolist() == ["one", "one", "two", "two"]
-    text = tables.text_differences(pd.DataFrame([
-        {"model": "dskd", "minus": "kd", "metric": "nll", "difference": 0.02, "low": 0.015, "high": 0.03, "p_holm": 0.01}
-    ]))  # fmt: skip
+    row = {"model": "dskd", "minus": "kd", "metric": "nll", "difference": 0.02, "low": 0.015, "high": 0.03}
+    text = tables.text_differences(pd.DataFrame([row | {"p_holm": 0.01}]))
     assert text.reads.tolist() == ["higher"] and text.models.tolist() == ["DSKD - KD"]
     assert text.difference.tolist() == ["+0.0200\u00a0[+0.0150,\u00a0+0.0300]"]
+
 
 def test_the_papers_numbers_are_those_of_its_text(shared_paper):
     flat = shared_paper.replace("<b>", "").replace("</b>", "")
