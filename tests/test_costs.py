@@ -95,3 +95,17 @@ def test_whole_rows_are_single_pieces(states):
 
 def test_a_fresh_process_measures_the_loss_alone():
     assert 0 <= costs.in_fresh_process("loss_memory(256, 1000, 16)") < 1
+
+
+def test_counting_operations_leaves_what_is_compiled_compiled():
+    runs = []
+
+    def backend(graph, _):
+        return lambda *inputs: runs.append(1) or graph(*inputs)
+
+    product = torch.compile(lambda a: a @ a, backend=backend)
+    a = torch.ones(4, 4)
+    product(a)
+    assert costs.operations(lambda _: product(a)) == 2 * 4**3 and len(runs) == 1
+    product(a)
+    assert len(runs) == 2, "met under the counter it would run uncompiled for good"

@@ -125,3 +125,27 @@ def test_the_training_text_is_what_the_parameters_choose(llama, tmp_path, monkey
     ):
         with pytest.raises(ValueError, match=message):
             read(**choices)
+
+
+def test_compared_students_of_two_seeds_are_those_that_each_would_be_alone(llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.delenv("DSKD_DATA", raising=False)
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: {"float32": 50.0, "bfloat16": 8.0})
+    study = open_study("04-distillation", {"teacher": llama.name, "profile": "smoke", "run": "scratch", "seed": 0})
+    study.__dict__["teacher"] = llama
+    lexicon = stages.Lexicon(RELATIONS, RELATIONS, {}, tmp_path / "relations", {})
+    senses = stages.senses(study, lexicon, k=3)
+    nearest = stages.candidates(study, senses)
+    kd, dskd = Objective(beta_p=0.0, beta_n=0.0), Objective(share=1.0)
+    asked = {"kd": kd, "dskd": dskd, "schedule": Schedule(batch_size=2)}
+    made = stages.compared(study, 2, ["own_senses_only"], senses, nearest, **asked)
+    assert list(made) == ["kd", "dskd", "own_senses_only", "kd@1", "dskd@1", "own_senses_only@1"]
+    assert len(set(made.values())) == 6 and all((place / "model.safetensors").is_file() for place in made.values())
+    weights = {name: (place / "model.safetensors").read_bytes() for name, place in made.items()}
+    assert len(set(weights.values())) == 6, "another seed is another order of the blocks"
+    alone = stages.student(study, "dskd", objective=dskd, schedule=Schedule(batch_size=2, seed=1), nearest=nearest)
+    assert alone == made["dskd@1"], "found by its settings"
+    with pytest.raises(ValueError, match="seeds must be at least 1: got 0"):
+        stages.compared(study, 0, [], senses, nearest, **asked)
+    with pytest.raises(ValueError, match="there is no control 'magic'"):
+        stages.compared(study, 1, ["magic"], senses, nearest, **asked)
