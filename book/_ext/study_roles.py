@@ -1,8 +1,8 @@
 """Sphinx extension: roles that tie prose to the study, `value` for its numbers and `page` for its pages.
 
-`value` puts a number from a results file into a sentence (`dskd_utils/report/values.py` has the form of a reference). A
-reference that names no value, or more than one, is a warning, which the build treats as an error. `page` links to a page
-of the default teacher, or of another one, where that page is part of the book, and is plain text where it is not.
+`value` puts a number from a results file into a sentence (`dskd_utils/report/values.py` has the form of a reference).
+A reference that names no value, or more than one, is a warning, which the build treats as an error. `page` links to a
+page of the default teacher, or of another one, where that page is part of the book, and is plain text where it is not.
 """
 
 from pathlib import Path

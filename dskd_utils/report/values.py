@@ -47,8 +47,8 @@ def look_up(data: Any, path: str) -> Any:
 
     Args:
         data: dictionaries, and lists of rows, as JSON gives them.
-        path: keys with dots between, one that holds a dot in double quotes; `[column=value,...]` picks the row of a table, whose values are compared as text
-            and as numbers; a number picks an entry of a plain list.
+        path: keys with dots between, one that holds a dot in double quotes; `[column=value,...]` picks the row of a
+            table, whose values are compared as text and as numbers; a number picks an entry of a plain list.
 
     Raises:
         LookupError: nothing is there, more than one row fits, or what is there is no single value; says which.

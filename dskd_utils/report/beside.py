@@ -1,0 +1,131 @@
+"""The paper's tables beside ours, from results files alone (paper, Tables 2 to 9 and Figure 3).
+
+Pure functions on loaded results, for the page that walks through all of them. Our ablations are judged by agreement
+with the teacher on validation text, the paper's by accuracy on the benchmarks: side by side, not on one scale.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dskd_utils.report import paper
+from dskd_utils.report.charts import curves
+from dskd_utils.report.svg import Drawing
+from dskd_utils.report.tables import METHODS
+from dskd_utils.report.verdicts import MEASURE, NotRunError, Results, cells, piece
+
+# Of an ablation: its table, the grid that repeats it, what varies, and the methods that are trained.
+ABLATIONS: Mapping[int, tuple[Mapping, str, str, tuple[str, ...]]] = {
+    4: (paper.TABLE_4, "senses", "k", ("dskd",)),
+    5: (paper.TABLE_5, "candidates", "kappa", ("dskd",)),
+    6: (paper.TABLE_6, "weights", "beta", ("dskd",)),
+    9: (paper.TABLE_9, "divergence", "alpha", ("kd", "dskd")),
+}
+NOT_RUN = "not run here"
+
+
+def ablation(results: Results, number: int) -> pd.DataFrame:
+    """Table 4, 5, 6 or 9: the paper's accuracies, then our agreement ± standard error and KL, a row a value.
+
+    The paper's chosen values are in bold; ours of one grid differ in this setting alone.
+
+    Args:
+        results: loaded results of one teacher.
+        number: of the paper's table.
+    """
+    table, grid, setting, methods = ABLATIONS[number]
+    ours: dict[str, Mapping[float, Any]] = {}
+    for method in methods:
+        try:
+            ours[method] = cells(results, grid, setting, method)
+        except NotRunError:
+            ours[method] = {}
+    frame = pd.DataFrame()
+    for value in sorted({*table, *(value for rows in ours.values() for value in rows)}):
+        for (teacher, task), place in zip(paper.ABLATED, range(4), strict=True):
+            shown = f"{table[value][place]:.2f}" if value in table else "-"
+            bold = paper.CHOSEN[number][teacher] == value
+            frame.loc[f"{value:g}", f"{teacher}, {task}"] = f"**{shown}**" if bold else shown
+        for method, rows in ours.items():
+            row, name = rows.get(value), METHODS[method]
+            frame.loc[f"{value:g}", f"ours, {name}, same top token"] = measured(row, MEASURE) if row else NOT_RUN
+            frame.loc[f"{value:g}", f"ours, {name}, KL"] = measured(row, "kl") if row else NOT_RUN
+    return frame.rename_axis(setting)
+
+
+def measured(row: Mapping[str, Any], name: str) -> str:
+    """A measure of a student of a grid ± its standard error."""
+    return f"{row[name]:.3f}\u00a0±\u00a0{row[f'{name}_stderr']:.3f}"
+
+
+def figure_3(results: Results, part: str) -> tuple[pd.DataFrame, Drawing]:
+    """Figure 3a (depth) or 3b (trained layers): our table and chart; the paper prints no numbers of its own.
+
+    Args:
+        results: loaded results of one teacher.
+        part: `"a"` or `"b"`.
+
+    Raises:
+        NotRunError: the grid was not run.
+    """
+    grid, setting, label = {
+        "a": ("depth", "layers", "layers of the student"),
+        "b": ("trained-layers", "trainable_layers", "trained layers of the student"),
+    }[part]
+    series: dict[str, list[tuple[float, float, float]]] = {}
+    frame = pd.DataFrame()
+    piece(results, "06-ablations", "grids", grid)
+    for method in ("kd", "dskd"):
+        try:
+            rows = cells(results, grid, setting, method)
+        except NotRunError:
+            continue
+        name = METHODS[method]
+        series[name] = [(x, rows[x][MEASURE], rows[x][f"{MEASURE}_stderr"]) for x in sorted(rows)]
+        for x in sorted(rows):
+            frame.loc[f"{x:g}", f"{name}, same top token"] = measured(rows[x], MEASURE)
+            frame.loc[f"{x:g}", f"{name}, KL"] = measured(rows[x], "kl")
+    if not series:
+        raise NotRunError(NOT_RUN)
+    title = f"Agreement with the teacher by {label}"
+    drawn = curves(f"figure3{part}", title, series, label, "same top token as the teacher (share)")
+    return frame.fillna("-").rename_axis(label.split(" of ")[0]), drawn
+
+
+def spans(results: Results) -> pd.DataFrame:
+    """Table 2: percentages of relations kept at a longest span of `m` tokens, the paper's and ours."""
+    frame = pd.DataFrame({f"{name}, {kind}s": values for (name, kind), values in paper.TABLE_2.items()})
+    frame.index = [str(m) for m in range(1, 6)]
+    frame = frame.map("{:.2f}".format)
+    for tokenizer, rows in ((results.get("01-lexicon") or {}).get("table_2") or {}).items():
+        for kind in ("synonym", "antonym"):
+            frame[f"ours, {tokenizer}, {kind}s"] = [f"{row[kind]:.2f}" for row in rows]
+    return frame.rename_axis("m")
+
+
+def dictionaries(results: Results) -> pd.DataFrame:
+    """Table 8: sizes of the dictionaries, the paper's two and ours."""
+    table: dict[str, Mapping[str, float]] = dict(paper.TABLE_8)
+    facts, pairs = (results.get("02-senses") or {}).get("facts"), (results.get("01-lexicon") or {}).get("facts")
+    if facts and pairs:
+        table[f"ours, {results['02-senses']['teacher']}"] = {
+            "vocabulary": facts["vocabulary"],
+            "token keys": facts["token keys"],
+            "word keys": facts["word keys of several tokens"],
+            "GB": facts["bytes"] / 1e9,
+            "synonym pairs": pairs["training"]["synonym_pairs"],
+            "antonym pairs": pairs["training"]["antonym_pairs"],
+        }
+    shown = pd.DataFrame(table).map(lambda value: f"{value:.2f}" if value < 100 else f"{value:,.0f}")
+    return shown.rename_axis("dictionary")
+
+
+def markdown(frame: pd.DataFrame) -> list[str]:
+    """The lines of a table in Markdown, its index as the first column."""
+    head = [frame.index.name or "", *map(str, frame.columns)]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return lines + [
+        "| " + " | ".join(map(str, (label, *row))) + " |"
+        for label, row in zip(frame.index, frame.to_numpy(), strict=True)
+    ]

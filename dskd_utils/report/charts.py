@@ -1,0 +1,131 @@
+"""Charts of results that follow the page's theme: differences with intervals, and curves (paper, Table 3, Figure 3).
+
+They are drawn where the book is built, from the results files alone, so they need no plotting library.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dskd_utils.report.svg import Drawing
+
+COLOURS = ("blue", "orange", "green", "purple")
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers from `low` to `high`.
+
+    Raises:
+        ValueError: the range is empty.
+    """
+    if not high > low:
+        raise ValueError(f"the range must have a length: got {low} to {high}")
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [round(step * i, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _label(value: float) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, smallest: float) -> Drawing:
+    """Differences as dots with their intervals, a row each, beside zero and the band of what would not matter.
+
+    Args:
+        name: for the ids inside, one word.
+        title: what is to be seen.
+        rows: `label`, `difference`, `low`, `high` and `reads` each.
+        unit: of the differences.
+        smallest: the half width of the band.
+
+    Raises:
+        ValueError: no row.
+    """
+    if not rows:
+        raise ValueError("there is no difference to draw: give at least one row")
+    left, right, top, step = 96, 440, 18, 34
+    bottom = top + step * len(rows) + 4
+    reach = 1.08 * max([smallest, *(abs(row[end]) for row in rows for end in ("low", "high"))])
+
+    def x(value: float) -> float:
+        return left + (right - left) * (value + reach) / (2 * reach)
+
+    told = "; ".join(
+        f"{row['label']}: {row['difference']:+.3f}, interval {row['low']:+.3f} to {row['high']:+.3f}, {row['reads']}"
+        for row in rows
+    )
+    d = Drawing(name, 600, bottom + 46, title, told)
+    d.parts.append(
+        f'<rect x="{x(-smallest):g}" y="{top}" width="{x(smallest) - x(-smallest):g}" height="{bottom - top:g}" '
+        'fill="var(--card)"/>'
+    )
+    d.line([(left, bottom), (right, bottom)])
+    d.line([(x(0), top), (x(0), bottom)], colour="soft", dash="4 4")
+    for value in ticks(-reach, reach, 4):
+        d.line([(x(value), bottom), (x(value), bottom + 5)])
+        d.text(x(value), bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
+    d.text((left + right) / 2, bottom + 39, unit, anchor="middle", size=13, colour="soft")
+    for place, row in enumerate(rows):
+        y = top + step * (place + 0.5)
+        d.text(left - 10, y + 5, row["label"], anchor="end")
+        d.line([(x(row["low"]), y), (x(row["high"]), y)], colour="blue", width=2.5)
+        d.dot(x(row["difference"]), y, 5.5)
+        d.text(right + 12, y + 5, row["reads"], size=13, colour="soft")
+    return d
+
+
+def curves(
+    name: str,
+    title: str,
+    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    x_label: str,
+    y_label: str,
+) -> Drawing:
+    """Lines with error bars over a common axis, a legend above.
+
+    Args:
+        name: for the ids inside, one word.
+        title: what is to be seen.
+        series: of each line its points `(x, y, standard error)`.
+        x_label, y_label: with units.
+
+    Raises:
+        ValueError: no point.
+    """
+    points = [point for line in series.values() for point in line]
+    if not points:
+        raise ValueError("there is no point to draw: give at least one series")
+    left, right, top, bottom = 70, 580, 44, 250
+    xs = sorted({point[0] for point in points})
+    y_low, y_high = min(y - 2 * e for _, y, e in points), max(y + 2 * e for _, y, e in points)
+    room = 0.06 * (y_high - y_low) or 0.01
+    y_low, y_high = y_low - room, y_high + room
+    span = xs[-1] - xs[0] or 1
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = left + 16 + (right - left - 32) * (x - xs[0]) / span
+        return round(across, 1), round(bottom - (bottom - top) * (y - y_low) / (y_high - y_low), 1)
+
+    told = ". ".join(f"{key}: " + ", ".join(f"{x:g}: {y:.3f}" for x, y, _ in line) for key, line in series.items())
+    d = Drawing(name, 600, 296, title, told)
+    for value in ticks(y_low, y_high):
+        y = place(xs[0], value)[1]
+        d.line([(left, y), (right, y)], colour="card")
+        d.text(left - 8, y + 4, _label(value), anchor="end", size=13, colour="soft")
+    for x in xs:
+        d.text(place(x, y_low)[0], bottom + 20, _label(x), anchor="middle", size=13, colour="soft")
+    d.line([(left, bottom), (right, bottom)])
+    d.text((left + right) / 2, bottom + 40, x_label, anchor="middle", size=13, colour="soft")
+    d.text(8, 16, y_label, size=13, colour="soft")
+    for order, (key, line) in enumerate(series.items()):
+        colour, square = COLOURS[order % len(COLOURS)], order % 2 == 1
+        d.line([place(x, y) for x, y, _ in line], colour=colour, width=2, dash="" if order % 2 == 0 else "6 4")
+        for x, y, error in line:
+            d.line([place(x, y - error), place(x, y + error)], colour=colour, width=2)
+            d.dot(*place(x, y), 5, colour=colour, square=square)
+        d.dot(right - 150 + 90 * order, 12, 5, colour=colour, square=square)
+        d.text(right - 138 + 90 * order, 17, key, size=13)
+    return d

@@ -1,0 +1,139 @@
+"""The short answer of a study: three sentences, one table, one picture (paper, Table 3 and section 5.3).
+
+Pure functions on loaded results, for the front page and the README.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dskd_utils.evaluate.significance import SMALLEST, verdict
+from dskd_utils.report.charts import forest
+from dskd_utils.report.claims import claims, tally
+from dskd_utils.report.paper import TASKS
+from dskd_utils.report.svg import Drawing
+from dskd_utils.report.tables import METHODS, percent
+from dskd_utils.report.verdicts import Results, piece
+
+FINE = "\u00a0±\u00a0"
+METHODS_SHOWN = ("teacher", "kd", "dskd")
+
+
+def differences(results: Results) -> list[dict[str, Any]]:
+    """DSKD - KD on each benchmark asked: `label`, `difference`, `low`, `high` in nats and what the interval `reads`.
+
+    Raises:
+        NotRunError: the evaluation is missing.
+    """
+    rows = [row for row in piece(results, "05-evaluation", "differences") if row["pair"] == "DSKD - KD"]
+    return [
+        {name: row[name] for name in ("difference", "low", "high")}
+        | {"label": TASKS[row["task"]], "reads": verdict(row["low"], row["high"], SMALLEST["gold_logprob"])}
+        for row in rows
+    ]
+
+
+def result_table(results: Results) -> pd.DataFrame:
+    """Our Table 3 in short: accuracy in percent by likelihood, then perplexity and KL on unseen text, each ± its error.
+
+    Returns:
+        a frame indexed by model; a column that was not run says so.
+
+    Raises:
+        NotRunError: the evaluation is missing.
+    """
+    likelihood = piece(results, "05-evaluation", "likelihood")
+    held_out = {(row["model"], row["metric"]): row for row in piece(results, "05-evaluation", "held_out")}
+    table = pd.DataFrame(index=[METHODS[method] for method in METHODS_SHOWN])
+    accuracy = {(row["model"], row["task"]): row for row in likelihood if row["metric"] == "acc_norm"}
+    for task, name in TASKS.items():
+        for method in METHODS_SHOWN:
+            if row := accuracy.get((method, task)):
+                table.loc[METHODS[method], name] = percent(row["value"], row["stderr"])
+    for metric, name, form in (("perplexity", "perplexity", "{:,.1f}"), ("kl", "KL (nats)", "{:.3f}")):
+        for method in METHODS_SHOWN:
+            row = held_out[method, metric]
+            shown = form.format(row["value"])
+            if row["stderr"]:
+                shown += FINE + form.format(row["stderr"])
+            table.loc[METHODS[method], name] = shown
+    return table.rename_axis(None)
+
+
+def setting(results: Results) -> str:
+    """One sentence on what the numbers come from.
+
+    Raises:
+        NotRunError: the evaluation or the distillation is missing.
+    """
+    settings = piece(results, "04-distillation", "settings")
+    profile = piece(results, "05-evaluation", "profile")
+    questions = max(row["n"] for row in results["05-evaluation"]["likelihood"])
+    return (
+        f"Teacher {results['05-evaluation']['teacher']}, students of {settings['student layers']} layers trained on "
+        f"{settings['training tokens']} tokens, profile `{profile['name']}`; accuracy in percent with standard errors, "
+        f"by the likelihood of the answer, zero-shot, on at most {questions:,} questions a benchmark; perplexity and "
+        "KL to the teacher on text that no model trained on."
+    )
+
+
+def answer(results: Results) -> list[str]:
+    """The answer in three sentences: benchmarks, text and words, claims.
+
+    Raises:
+        NotRunError: the evaluation is missing.
+    """
+    return [_benchmarks(differences(results)), _text_and_words(results), _counted(results)]
+
+
+def _benchmarks(rows: list[Mapping[str, Any]]) -> str:
+    better, worse = ([row for row in rows if row["reads"].startswith(word)] for word in ("higher", "lower"))
+    same = [row for row in rows if row["reads"] == "the same"]
+    rest = len(rows) - len(better) - len(worse) - len(same)
+    count = f"{len(better)} of {len(rows)} benchmarks" if better else f"none of the {len(rows)} benchmarks"
+    parts = [f"On {count} is the DSKD student better than the KD student"]
+    parts += [f"on {len(worse)} it is worse"] if worse else []
+    parts += [f"on {len(same)} they are the same to within what would matter"] if same else []
+    parts += [f"on {rest} the questions do not tell them apart"] if rest else []
+    return "; ".join(parts) + "."
+
+
+def _text_and_words(results: Results) -> str:
+    held_out = {(row["model"], row["metric"]): row for row in results["05-evaluation"]["held_out"]}
+    text = ", ".join(
+        f"{METHODS[method]} {held_out[method, 'kl']['value']:.3f}{FINE}{held_out[method, 'kl']['stderr']:.3f}"
+        for method in ("kd", "dskd")
+    )
+    sentence = f"Their distance to the teacher on unseen text, in nats of KL, is: {text}"
+    probe = [
+        row
+        for row in results["05-evaluation"].get("probe_pairs") or []
+        if (row["subset"], row["measure"], row["model"], row["minus"]) == ("all", "sum", "dskd", "kd")
+    ]
+    if probe:
+        row = probe[0]
+        reads = verdict(row["low"], row["high"], SMALLEST["area"])
+        sentence += (
+            f"; asked to tell synonyms from antonyms among words that training never related, DSKD − KD is "
+            f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] of the area under the curve, {reads}"
+        ).replace("-", "\N{MINUS SIGN}")
+    return sentence + "."
+
+
+def _counted(results: Results) -> str:
+    rows = claims(results)
+    return f"Of {len(rows)} claims of the paper, {tally(rows)}."
+
+
+def picture(results: Results) -> Drawing:
+    """DSKD - KD on each benchmark with intervals.
+
+    Raises:
+        NotRunError: the evaluation is missing.
+    """
+    rows = differences(results)
+    better = sum(row["reads"].startswith("higher") for row in rows)
+    title = f"DSKD minus KD: better on {better} of {len(rows)} benchmarks"
+    unit = "log-probability of the right answer, DSKD − KD (nats)"
+    return forest("difference", title, rows, unit, SMALLEST["gold_logprob"])
