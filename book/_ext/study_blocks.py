@@ -109,7 +109,8 @@ class Claims(Block):
         kinds = dict(zip(VERDICTS, ("held", "not", "unclear", "untested"), strict=True))
         for row in rows:
             verdict = f'<span class="verdict {kinds[row.verdict]}">{row.verdict}</span>'
-            cells = (f"{row.number}. {row.claim}", row.paper, row.seen, verdict, f"{{page}}`{self.page(row.page)}`")
+            seen = row.seen.replace("; ", ";<br>")
+            cells = (f"{row.number}. {row.claim}", row.paper, seen, verdict, f"{{page}}`{self.page(row.page)}`")
             lines.append("| " + " | ".join(cells) + " |")
         return self.parsed(lines, "claims")
 

@@ -95,7 +95,7 @@ def _benchmarks(rows: list[Mapping[str, Any]]) -> str:
     parts = [f"On {count} is the DSKD student better than the KD student"]
     parts += [f"on {len(worse)} it is worse"] if worse else []
     parts += [f"on {len(same)} they are the same to within what would matter"] if same else []
-    parts += [f"on {rest} the questions do not tell them apart"] if rest else []
+    parts += [f"on {rest if rest < len(rows) else 'all'} the questions do not tell them apart"] if rest else []
     return "; ".join(parts) + "."
 
 
