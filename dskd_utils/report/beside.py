@@ -94,14 +94,13 @@ def figure_3(results: Results, part: str) -> tuple[pd.DataFrame, Drawing]:
 
 
 def spans(results: Results) -> pd.DataFrame:
-    """Table 2: percentages of relations kept at a longest span of `m` tokens, the paper's and ours."""
-    frame = pd.DataFrame({f"{name}, {kind}s": values for (name, kind), values in paper.TABLE_2.items()})
-    frame.index = [str(m) for m in range(1, 6)]
-    frame = frame.map("{:.2f}".format)
-    for tokenizer, rows in ((results.get("01-lexicon") or {}).get("table_2") or {}).items():
+    """Table 2: percentages of relations kept at a longest span of `m` tokens, a column each; the paper's, then ours."""
+    rows = {f"{name}, {kind}s": list(values) for (name, kind), values in paper.TABLE_2.items()}
+    for tokenizer, found in ((results.get("01-lexicon") or {}).get("table_2") or {}).items():
         for kind in ("synonym", "antonym"):
-            frame[f"ours, {tokenizer}, {kind}s"] = [f"{row[kind]:.2f}" for row in rows]
-    return frame.rename_axis("m")
+            rows[f"ours, {tokenizer}, {kind}s"] = [row[kind] for row in found]
+    frame = pd.DataFrame(rows, index=[f"m = {m}" for m in range(1, 6)]).T
+    return frame.map("{:.2f}".format).rename_axis("tokenizer")
 
 
 def dictionaries(results: Results) -> pd.DataFrame:

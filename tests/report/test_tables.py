@@ -1,7 +1,6 @@
 """Tests of the book's tables."""
 
 import pandas as pd
-import pytest
 
 from dskd_utils.report import paper, tables
 
@@ -87,26 +86,6 @@ def test_gains_over_kd_are_taken_from_every_probe():
     text = tables.text_differences(pd.DataFrame([row | {"p_holm": 0.01}]))
     assert text.reads.tolist() == ["higher"] and text.models.tolist() == ["DSKD - KD"]
     assert text.difference.tolist() == ["+0.0200\u00a0[+0.0150,\u00a0+0.0300]"]
-
-
-def test_the_papers_numbers_are_those_of_its_text(shared_paper):
-    flat = shared_paper.replace("<b>", "").replace("</b>", "")
-    for (teacher, method, layers), cells in paper.TABLE_3.items():
-        numbers = "\t".join(f"{value:.2f}±{spread:.2f}" for value, spread in cells)
-        assert f"{layers}\t{numbers}" in flat, (teacher, method)
-    for values in zip(*paper.TABLE_2.values(), strict=True):
-        assert "\t".join(f"{value:.2f}" for value in values) in flat
-    assert f"{paper.TABLE_8['Llama-3-8B']['token keys']:,}\t{paper.TABLE_8['Mistral-7B']['token keys']:,}" in flat
-
-
-@pytest.fixture
-def shared_paper():
-    from pathlib import Path
-
-    path = Path(__file__).resolve().parents[3] / "shared" / "paper" / "dskd.md"
-    if not path.is_file():
-        pytest.skip("the paper's text is not at hand")
-    return path.read_text(encoding="utf-8")
 
 
 def test_probes_are_shown_with_intervals_chance_and_counts():
