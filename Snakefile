@@ -27,6 +27,7 @@ BEFORE = {
     "06-ablations": ["02-senses"],
     "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
     "08-costs": ["04-distillation"],
+    "09-worked-example": ["04-distillation"],
 }
 BASE = ["sources", "lexicon", "senses", "report"]
 ROOMS = {
@@ -38,6 +39,7 @@ ROOMS = {
     "06-ablations": [*BASE, "distill", "evaluate"],
     "07-tables": ["evaluate", "report"],
     "08-costs": [*BASE, "distill", "evaluate"],
+    "09-worked-example": [*BASE, "distill"],
 }
 BUDGET = profile(PROFILE)
 LONG = {"06-ablations": BUDGET.grids, "08-costs": BUDGET.cost_rounds}  # only where the profile has some

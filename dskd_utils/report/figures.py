@@ -199,3 +199,35 @@ def depth_curve(rows: pd.DataFrame, band: tuple[float, float], preset: int) -> F
                     f"{first.top1_agreement:.0%} to {last.top1_agreement:.0%}")  # fmt: skip
     figure.tight_layout()
     return figure
+
+
+def candidate_strip(candidates: pd.DataFrame, models: Mapping[str, str], margin: float) -> Figure:
+    """How far the candidates of one position lie from the state of each model, the chosen ones filled (section 4.2).
+
+    Args:
+        candidates: of `stage_example.candidates`.
+        models: columns of it by the names that are shown.
+        margin: the paper's gamma.
+    """
+    figure, axis = plt.subplots(figsize=(9, 1.1 + 0.75 * len(models)))
+    looks = {"own": (0, "o"), "synonym": (2, "^"), "antonym": (1, "s")}
+    for row, (model, name) in enumerate(models.items()):
+        for kind, (colour, marker) in looks.items():
+            here = candidates[candidates.of == kind]
+            y = np.full(len(here), row) + {"own": -0.2, "synonym": 0.0, "antonym": 0.2}[kind]
+            for chosen in (False, True):
+                part = (here.chosen == chosen).to_numpy()
+                axis.scatter(
+                    here[model][part], y[part], 34, marker=marker, edgecolors=COLOURS[colour],
+                    facecolors=COLOURS[colour] if chosen else "none",
+                    label=f"{kind} senses" if row == 0 and chosen and part.any() else None,
+                )  # fmt: skip
+    axis.axvline(margin, color=COLOURS[6], linestyle="--", linewidth=1, label=f"margin {margin:.3g}")
+    axis.set(yticks=range(len(models)), yticklabels=models.values(), xlabel="mean squared error to the model's state")
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+    near = candidates[candidates.side == "positive"].iloc[0]
+    axis.set_title(f"Nearest to the teacher is sense {near.sense} of {near.word}; filled: chosen by the teacher's state")
+    axis.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.28))
+    figure.tight_layout()
+    return figure
