@@ -37,8 +37,9 @@ study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 		|| (test $$? -ne 75 || echo "another 'make study' is at work in this folder: wait for it or stop it" >&2; exit 1)
 	@echo "done: open $(abspath _build/html/index.html)"
 
-adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/studies, to be committed
+adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/studies and README, to be committed
 	@for teacher in $(TEACHER); do $(BIN)/python -m dskd_utils.report.site adopt --teacher $$teacher --profile $(PROFILE); done
+	@$(BIN)/python -m dskd_utils.readme
 
 book: $(READY) ## render the book from the committed executed notebooks, no compute
 	@$(BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet

@@ -211,7 +211,7 @@ def candidate_strip(candidates: pd.DataFrame, models: Mapping[str, str], margin:
     """
     figure, axis = plt.subplots(figsize=(9, 1.1 + 0.75 * len(models)))
     looks = {"own": (0, "o"), "synonym": (2, "^"), "antonym": (1, "s")}
-    for row, (model, name) in enumerate(models.items()):
+    for row, model in enumerate(models):
         for kind, (colour, marker) in looks.items():
             here = candidates[candidates.of == kind]
             y = np.full(len(here), row) + {"own": -0.2, "synonym": 0.0, "antonym": 0.2}[kind]
@@ -227,7 +227,7 @@ def candidate_strip(candidates: pd.DataFrame, models: Mapping[str, str], margin:
     axis.invert_yaxis()
     axis.set_xlim(left=0)
     near = candidates[candidates.side == "positive"].iloc[0]
-    axis.set_title(f"Nearest to the teacher is sense {near.sense} of {near.word}; filled: chosen by the teacher's state")
+    axis.set_title(f"Nearest to the teacher: sense {near.sense} of {near.word}; filled: chosen by its state")
     axis.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.28))
     figure.tight_layout()
     return figure

@@ -73,11 +73,23 @@ def stage(studies: Sequence[str], out: Path) -> None:
     (out / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
 
 
+def adopt(teacher: str, profile: str) -> None:
+    """Copy a run into `book/studies`, to be committed, and list its pages in the book's table of contents."""
+    book = project_root() / "book"
+    collect(teacher, profile, book / "studies" / teacher)
+    toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
+    present = [part["chapters"][0]["file"].split("/")[1] for part in toc["parts"] if _is_study(part)]
+    toc["parts"] = with_studies(toc["parts"], book / "studies", list(dict.fromkeys([*present, teacher])))
+    (book / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+
+
+def _is_study(part: dict) -> bool:
+    return any(str(chapter.get("file", "")).startswith("studies/") for chapter in part["chapters"])
+
+
 def with_studies(parts: list[dict], studies: Path, names: Sequence[str]) -> list[dict]:
     """The parts of a table of contents with one part a study, where the first one stood."""
-    is_study = [
-        any(str(chapter.get("file", "")).startswith("studies/") for chapter in part["chapters"]) for part in parts
-    ]
+    is_study = [_is_study(part) for part in parts]
     place = is_study.index(True) if True in is_study else len(parts)
     kept = [part for part, study in zip(parts, is_study, strict=True) if not study]
     made = [
@@ -105,8 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "stage":
             stage(options.studies, options.out)
         else:
-            teacher = safe_name(options.teacher)
-            collect(teacher, options.profile, project_root() / "book" / "studies" / teacher)
+            adopt(safe_name(options.teacher), options.profile)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

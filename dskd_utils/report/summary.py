@@ -105,7 +105,7 @@ def _text_and_words(results: Results) -> str:
         f"{METHODS[method]} {held_out[method, 'kl']['value']:.3f}{FINE}{held_out[method, 'kl']['stderr']:.3f}"
         for method in ("kd", "dskd")
     )
-    sentence = f"Their distance to the teacher on unseen text, in nats of KL, is: {text}"
+    sentence = f"The students' distance to the teacher on unseen text, in nats of KL, is {text}"
     probe = [
         row
         for row in results["05-evaluation"].get("probe_pairs") or []

@@ -50,6 +50,17 @@ def test_a_staged_book_lists_the_run_first_and_keeps_the_committed_studies(home)
     assert "tiny" not in (home / "book" / "_toc.yml").read_text(), "the committed book is not touched"
 
 
+def test_an_adopted_study_is_listed_behind_those_that_are_there(home):
+    assert site.main(["adopt", "--teacher", "tiny", "--profile", "smoke"]) == 0
+    parts = yaml.safe_load((home / "book" / "_toc.yml").read_text())["parts"]
+    assert [part["caption"] for part in parts] == ["Paper", "The study: other", "The study: tiny", "More"]
+    run = home / "runs" / "tiny" / "smoke" / "notebooks"
+    nbformat.write(new_notebook(), run / "08-costs.ipynb")
+    site.main(["adopt", "--teacher", "tiny", "--profile", "smoke"])
+    parts = yaml.safe_load((home / "book" / "_toc.yml").read_text())["parts"]
+    assert [chapter["file"] for chapter in parts[2]["chapters"]] == ["studies/tiny/01-lexicon", "studies/tiny/08-costs"]
+
+
 def test_a_study_that_was_not_run_is_named_with_the_command(home, capsys):
     assert site.main(["adopt", "--teacher", "nobody", "--profile", "smoke"]) == 2
     assert "make study TEACHER=nobody PROFILE=smoke" in capsys.readouterr().err
