@@ -13,7 +13,7 @@ from dskd_utils.report import paper
 from dskd_utils.report.charts import curves
 from dskd_utils.report.svg import Drawing
 from dskd_utils.report.tables import METHODS
-from dskd_utils.report.verdicts import MEASURE, NotRunError, Results, cells, piece
+from dskd_utils.report.verdicts import MEASURE, NotRunError, Results, cells, interval, piece
 
 # Of an ablation: its table, the grid that repeats it, what varies, and the methods that are trained.
 ABLATIONS: Mapping[int, tuple[Mapping, str, str, tuple[str, ...]]] = {
@@ -91,6 +91,23 @@ def figure_3(results: Results, part: str) -> tuple[pd.DataFrame, Drawing]:
     title = f"Agreement with the teacher by {label}"
     drawn = curves(f"figure3{part}", title, series, label, "same top token as the teacher (share)")
     return frame.fillna("-").rename_axis(label.split(" of ")[0]), drawn
+
+
+def controls(results: Results) -> pd.DataFrame:
+    """What DSKD and each control gain over KD on the probes of held-out words, with 95% intervals, a row a method.
+
+    Raises:
+        NotRunError: no control was trained.
+    """
+    rows = piece(results, "05-evaluation", "forest")
+    frame = pd.DataFrame()
+    for row in rows:
+        known = row["low"] is not None and row["low"] == row["low"]
+        shown = interval(row["value"], row["low"], row["high"]) if known else f"{row['value']:+.3f}"
+        frame.loc[row["method"], row["probe"]] = shown
+    if len(frame) < 2:
+        raise NotRunError(NOT_RUN)
+    return frame.rename_axis("gain over KD").fillna("-")
 
 
 def spans(results: Results) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from dskd_utils.report.claims import claims, tally
 from dskd_utils.report.paper import TASKS
 from dskd_utils.report.svg import Drawing
 from dskd_utils.report.tables import METHODS, percent
-from dskd_utils.report.verdicts import Results, piece
+from dskd_utils.report.verdicts import Results, interval, piece
 
 FINE = "\u00a0±\u00a0"
 METHODS_SHOWN = ("teacher", "kd", "dskd")
@@ -70,11 +70,13 @@ def setting(results: Results) -> str:
     settings = piece(results, "04-distillation", "settings")
     profile = piece(results, "05-evaluation", "profile")
     questions = max(row["n"] for row in results["05-evaluation"]["likelihood"])
+    seeds = results["05-evaluation"].get("seeds", 1)
     return (
         f"Teacher {results['05-evaluation']['teacher']}, students of {settings['student layers']} layers trained on "
         f"{settings['training tokens']} tokens, profile `{profile['name']}`; accuracy in percent with standard errors, "
         f"by the likelihood of the answer, zero-shot, on at most {questions:,} questions a benchmark; perplexity and "
-        "KL to the teacher on text that no model trained on."
+        "KL to the teacher on text that no model trained on"
+        + (f"; means over {seeds} training seeds." if seeds > 1 else "; one training seed.")
     )
 
 
@@ -106,6 +108,13 @@ def _text_and_words(results: Results) -> str:
         for method in ("kd", "dskd")
     )
     sentence = f"The students' distance to the teacher on unseen text, in nats of KL, is {text}"
+    paired = [
+        row
+        for row in results["05-evaluation"].get("held_out_differences") or []
+        if (row["model"], row["minus"], row["metric"]) == ("dskd", "kd", "kl")
+    ]
+    if paired:
+        sentence += f", DSKD − KD {interval(*(paired[0][name] for name in ('difference', 'low', 'high')))}"
     probe = [
         row
         for row in results["05-evaluation"].get("probe_pairs") or []
@@ -114,10 +123,11 @@ def _text_and_words(results: Results) -> str:
     if probe:
         row = probe[0]
         reads = verdict(row["low"], row["high"], SMALLEST["area"])
+        gap = interval(*(row[name] for name in ("value", "low", "high")))
         sentence += (
-            f"; asked to tell synonyms from antonyms among words that training never related, DSKD − KD is "
-            f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] of the area under the curve, {reads}"
-        ).replace("-", "\N{MINUS SIGN}")
+            f"; asked to tell synonyms from antonyms among words that training never related, DSKD − KD is {gap} "
+        )
+        sentence += f"of the area under the curve, {reads}"
     return sentence + "."
 
 
