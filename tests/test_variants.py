@@ -26,7 +26,7 @@ def test_every_point_has_a_number_a_paper_and_something_that_we_do():
     rows = decisions()
     assert list(rows) == list(range(1, 38))
     for number, row in rows.items():
-        assert {"point", "paper"} <= set(row) <= {"point", "paper", "released", "options", "ours"}, number
+        assert {"point", "paper"} <= set(row) <= {"point", "paper", "released", "options", "ours", "changes"}, number
         assert row.get("options") or row.get("ours"), number
 
 

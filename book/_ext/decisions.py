@@ -8,10 +8,12 @@ from dskd_utils.variants import decisions
 
 
 def sentences(number: int, row: dict) -> list[str]:
-    """A decision in Markdown, one paragraph a line: the point, the readings, what is done here, the parameters."""
+    """A decision in Markdown, one paragraph a line: the point, the readings, what is done here, what it changes."""
     lines = [f"**{number}. {row['point'][0].upper()}{row['point'][1:]}**"]
     labels = {"paper": "The paper", "released": "Its released code", "ours": "Here"}
     lines += [f": *{labels[kind]}*: {row[kind]}." for kind in labels if kind in row]
+    if "changes" in row:
+        lines.append(f": *What it changes*: {row['changes']}.")
     for name, values in row.get("options", {}).items():
         named = {"paper": "the default", "released": "with `variant` set to `released`"}
         said = ", ".join(f"`{value}` is {named[kind]}" for kind, value in values.items())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dskd_utils.report import values
+from dskd_utils.variants import decisions
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 PAGES = sorted(path for path in BOOK.rglob("*.md") if not {"studies", "_build", "api"} & set(path.parts))
@@ -109,3 +110,12 @@ def test_a_typed_number_is_found(text):
 )
 def test_what_is_no_result_is_left_alone(text):
     assert not typed_numbers(text)
+
+
+def test_what_a_decision_changes_is_measured_by_references_that_hold():
+    measured = {number: row["changes"] for number, row in decisions().items() if "changes" in row}
+    assert len(measured) > 12
+    for number, text in measured.items():
+        references = re.findall(r"\{value\}`([^`]+)`", text)
+        assert references, number
+        assert all(values.written(reference, BOOK / "studies") for reference in references)
