@@ -4,6 +4,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,13 @@ def test_a_diagram_stands_in_the_page_with_its_caption_and_can_be_scrolled_by_ke
 )
 def test_a_block_that_there_is_not_is_an_error_that_says_what_there_is(built, block, words):
     assert words in built(f"```{{{block}\n```")[1]
+
+
+def test_roles_and_blocks_need_no_torch_so_that_a_light_environment_renders_the_book():
+    script = (
+        f"import sys\nsys.path.insert(0, {str(BOOK / '_ext')!r})\n"
+        "for name in ('torch', 'transformers', 'matplotlib', 'sklearn'):\n    sys.modules[name] = None\n"
+        "import decisions, study_blocks, study_roles\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

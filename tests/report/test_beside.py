@@ -1,0 +1,114 @@
+"""The paper's tables beside ours, and the short answer, from made-up results."""
+
+import re
+
+import pytest
+
+from dskd_utils.report import beside, paper, summary
+from dskd_utils.report.verdicts import NotRunError
+
+
+def student(method, agreement, **settings):
+    return {"method": method, "layers": 27, "failed": "", "top1_agreement": agreement, "top1_agreement_stderr": 0.002,
+            "kl": 0.75, "kl_stderr": 0.01, **settings}  # fmt: skip
+
+
+GRIDS = {
+    "candidates": [student("dskd", 0.5, kappa=1), student("dskd", 0.625, kappa=5), student("dskd", 0.5, kappa=7)],
+    "divergence": [student("kd", 0.5, alpha=1.0)],
+    "depth": [student("kd", 0.25, layers=16), student("kd", 0.75, layers=28), student("teacher", 1.0, layers=30)],
+}
+RESULTS = {"06-ablations": {"grids": GRIDS}}
+
+
+@pytest.mark.parametrize("number", list(beside.ABLATIONS))
+def test_every_printed_number_stands_in_its_cell_and_the_chosen_ones_in_bold(number):
+    table = beside.ablation({}, number)
+    printed = beside.ABLATIONS[number][0]
+    for value, cells in printed.items():
+        for (teacher, task), number_printed in zip(paper.ABLATED, cells, strict=True):
+            cell = table.loc[f"{value:g}", f"{teacher}, {task}"]
+            assert cell.strip("*") == f"{number_printed:.2f}"
+            assert cell.startswith("**") == (paper.CHOSEN[number][teacher] == value)
+    assert (table.filter(like="ours") == "not run here").all().all()
+
+
+def test_our_students_stand_at_their_value_and_have_rows_of_their_own_where_the_paper_has_none():
+    table = beside.ablation(RESULTS, 5)
+    assert table.loc["5", "ours, DSKD, same top token"] == "0.625\u00a0±\u00a00.002"
+    assert table.loc["7", "Llama-3-8B, ARC"] == "-" and table.loc["20", "ours, DSKD, KL"] == "not run here"
+    assert list(table.index) == ["1", "5", "7", "10", "15", "20"]
+
+
+def test_a_grid_with_one_method_leaves_the_other_open():
+    table = beside.ablation(RESULTS, 9)
+    assert table.loc["1", "ours, KD, KL"] == "0.750\u00a0±\u00a00.010"
+    assert table.loc["1", "ours, DSKD, KL"] == "not run here"
+
+
+def test_figure_3_has_a_row_and_a_dot_a_depth_and_no_teacher():
+    table, drawn = beside.figure_3(RESULTS, "a")
+    assert list(table.index) == ["16", "28"] and "KD: 16: 0.250, 28: 0.750" in drawn.render()
+    with pytest.raises(NotRunError):
+        beside.figure_3(RESULTS, "b")
+
+
+def test_spans_and_dictionaries_have_the_papers_rows_without_results():
+    assert beside.spans({}).loc["Mistral-7B, antonyms", "m = 3"] == "93.96"
+    assert list(beside.dictionaries({}).columns) == ["Llama-3-8B", "Mistral-7B"]
+    rows = [{"m": m, "synonym": 10.0 * m, "antonym": 5.0} for m in range(1, 6)]
+    assert beside.spans({"01-lexicon": {"table_2": {"mine": rows}}}).loc["ours, mine, synonyms", "m = 3"] == "30.00"
+
+
+def test_controls_stand_beside_dskd_with_their_intervals():
+    gain = {"probe": "p", "value": 0.02, "low": -0.01, "high": 0.05}
+    rows = [gain | {"method": "DSKD"}, gain | {"method": "rewired neighbours", "low": float("nan")}]
+    table = beside.controls({"05-evaluation": {"forest": rows}})
+    assert table.loc["DSKD", "p"] == "+0.020\u00a0[\N{MINUS SIGN}0.010,\u00a0+0.050]"
+    assert table.loc["rewired neighbours", "p"] == "+0.020"
+    with pytest.raises(NotRunError):
+        beside.controls({"05-evaluation": {"forest": rows[:1]}})
+
+
+def test_a_table_in_markdown_has_its_index_first():
+    lines = beside.markdown(beside.spans({}))
+    assert lines[0].startswith("| tokenizer | m = 1 |") and lines[2].startswith("| Llama-3-8B, synonyms | 48.11 |")
+
+
+def evaluation(*intervals):
+    tasks = ("arc_challenge", "commonsense_qa", "mmlu", "piqa")
+    rows = [{"task": task, "pair": "DSKD - KD", "difference": (low + high) / 2, "low": low, "high": high, "n": 9}
+            for task, (low, high) in zip(tasks, intervals, strict=False)]  # fmt: skip
+    held_out = [{"model": m, "metric": "kl", "value": v, "stderr": 0.1} for m, v in (("kd", 1.0), ("dskd", 2.0))]
+    return {"05-evaluation": {"differences": rows, "held_out": held_out}}
+
+
+@pytest.mark.parametrize(
+    ("intervals", "words"),
+    [
+        ([(0.1, 0.2)] * 2, "On 2 of 2 benchmarks is the DSKD student better than the KD student."),
+        ([(-0.1, 0.2)] * 2, "On none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
+        ([(0.1, 0.2), (-0.2, -0.1), (-0.01, 0.01), (-0.1, 0.2)],
+         "On 1 of 4 .*; on 1 it is worse; on 1 they are the same to within what would matter; on 1 the questions do not"),
+    ],
+)  # fmt: skip
+def test_the_answer_counts_benchmarks_by_what_their_intervals_say(intervals, words):
+    first, second, third = summary.answer(evaluation(*intervals))
+    assert re.match(words, first)
+    assert "KD 1.000\u00a0±\u00a00.100, DSKD 2.000\u00a0±\u00a00.100" in second
+    assert third.startswith("Of 13 claims of the paper, ")
+
+
+def test_the_answer_tells_paired_differences_on_text_and_of_the_probe_where_they_are():
+    results = evaluation((0.1, 0.2))
+    results["05-evaluation"] |= {
+        "held_out_differences": [
+            {"model": "dskd", "minus": "kd", "metric": metric, "difference": 0.5, "low": -0.25, "high": 1.25}
+            for metric in ("nll", "kl")
+        ],
+        "probe_pairs": [{"subset": "all", "measure": "sum", "model": "dskd", "minus": minus, "value": 0.03, "low": 0.01,
+                         "high": 0.05} for minus in ("", "kd")],
+    }  # fmt: skip
+    text = summary.answer(results)[1]
+    assert "DSKD − KD +0.500\u00a0[\N{MINUS SIGN}0.250,\u00a0+1.250]" in text
+    assert "DSKD − KD is +0.030\u00a0[+0.010,\u00a0+0.050] of the area under the curve, higher." in text
