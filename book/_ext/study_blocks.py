@@ -2,7 +2,7 @@
 
 - `answer`, `setting`, `result-table`, `result-picture`: the short answer of a study (`dskd_utils/report/summary.py`);
 - `claims`: what the paper claims and what was seen here; with `:rules:` how each verdict is reached;
-- `beside`: the paper's table `2`, `4`, `5`, `6`, `8`, `9` or figure `3a`, `3b` and ours, or our `controls`;
+- `beside`: a table of the paper by its number, or figure `3a` or `3b`, and ours; or our `controls`;
 - `diagram`: a drawing of `dskd_utils/report/diagrams.py`, set into the page so that it follows the page's theme.
 
 The results are the default teacher's, or those of `:teacher:`. Where a piece was not run, the block says so.
@@ -131,13 +131,13 @@ class Beside(Block):
         if which in ("3a", "3b"):
             table, drawing = beside.figure_3(results, which[1])
             return [self.drawn(drawing.render()), *self.parsed(beside.markdown(table), "beside")]
-        tables = {"2": beside.spans, "8": beside.dictionaries, "controls": beside.controls}
-        if which in tables:
-            table = tables[which](results)
+        if which in beside.TABLES:
+            table = beside.TABLES[which](results)
         elif which.isdigit() and int(which) in beside.ABLATIONS:
             table = beside.ablation(results, int(which))
         else:
-            raise self.error(f"beside {which}: choose among 2, 3a, 3b, 4, 5, 6, 8, 9, controls")
+            known = ", ".join(map(str, ["3a", "3b", *beside.ABLATIONS, *beside.TABLES]))
+            raise self.error(f"there is nothing beside {which!r}: choose among {known}")
         return self.parsed(beside.markdown(table), "beside")
 
 

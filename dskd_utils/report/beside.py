@@ -1,4 +1,4 @@
-"""The paper's tables beside ours, from results files alone (paper, Tables 2 to 9 and Figure 3).
+"""The paper's tables beside ours, from results files alone (paper, Tables 1 to 12 and Figure 3).
 
 Pure functions on loaded results, for the page that walks through all of them. Our ablations are judged by agreement
 with the teacher on validation text, the paper's by accuracy on the benchmarks: side by side, not on one scale.
@@ -11,8 +11,9 @@ import pandas as pd
 
 from dskd_utils.report import paper
 from dskd_utils.report.charts import curves
+from dskd_utils.report.cost_tables import table_11, table_12
 from dskd_utils.report.svg import Drawing
-from dskd_utils.report.tables import METHODS
+from dskd_utils.report.tables import METHODS, our_table_3, paper_table_3
 from dskd_utils.report.verdicts import MEASURE, NotRunError, Results, cells, interval, piece
 
 # Of an ablation: its table, the grid that repeats it, what varies, and the methods that are trained.
@@ -93,6 +94,58 @@ def figure_3(results: Results, part: str) -> tuple[pd.DataFrame, Drawing]:
     return frame.fillna("-").rename_axis(label.split(" of ")[0]), drawn
 
 
+def negation(results: Results) -> pd.DataFrame:
+    """Table 1: the paper's pairs and new pairs, and what our rule makes of each where the lexicon was built."""
+    ours = (results.get("01-lexicon") or {}).get("table_1") or []
+    made = {row["original pair"]: row["ours"] for row in ours}
+    rows = {
+        ", ".join(old): [relation, ", ".join(new), turned, made.get(", ".join(old), NOT_RUN)]
+        for old, relation, new, turned in paper.TABLE_1
+    }
+    columns = ["relation", "new pair", "new relation", "ours"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("pair")
+
+
+def comparison(results: Results) -> pd.DataFrame:
+    """Table 3: the paper's, then ours by letter, as the paper asks, and by likelihood of the answer."""
+    frames = [paper_table_3()]
+    evaluation = results.get("05-evaluation") or {}
+    choice = [task for task in paper.TASKS if task != "squad2"]
+    kinds = {"letters": ("paper", "acc", "by letter"), "likelihood": ("likelihood", "acc_norm", "by likelihood")}
+    for kind, (protocol, metric, told) in kinds.items():
+        if evaluation.get(kind):
+            metrics = dict.fromkeys(choice, metric) | ({"squad2": "f1"} if kind == "letters" else {})
+            ours = our_table_3(evaluation[kind], metrics, protocol)
+            frames.append(ours.rename(index=lambda name, told=told: f"ours, {told}, {name}"))
+    return pd.concat(frames).fillna("-").rename_axis("model")
+
+
+def chosen_settings(results: Results) -> pd.DataFrame:
+    """Table 10: the paper's settings as printed there, then ours of the main comparison."""
+    table = pd.DataFrame(paper.TABLE_10, index=list(paper.TABLE_10_ROWS)).map(str)
+    record = results.get("04-distillation") or {}
+    if used := record.get("settings"):
+        beta_p, beta_n = used["beta"].split(" and ")
+        ours = [used["student layers"], used["trained"], used["learning rate"], record["profile"]["epochs"]]
+        ours += [used["kappa"], used["alpha"], beta_p, beta_n, used["margin"]]
+        table["ours, DSKD"] = list(map(str, ours))
+    return table.rename_axis("setting")
+
+
+def training_cost(results: Results) -> pd.DataFrame:
+    """Table 11: the paper's; ours need the machine they were measured on and stand on the page on costs."""
+    columns = ["method", "layers", "parameters", "gib", "minutes"]
+    return table_11(pd.DataFrame(columns=columns), "").set_index("teacher")
+
+
+def answering_cost(results: Results) -> pd.DataFrame:
+    """Table 12: the paper's minutes on whole benchmarks, and our seconds on a few questions of each."""
+    record = results.get("08-costs") or {}
+    answered, parameters = pd.DataFrame(record.get("answered") or []), record.get("parameters") or {}
+    table = table_12(answered, parameters.get("questions", 0), record.get("teacher", "")).set_index("teacher")
+    return table if len(answered) else table[: len(paper.TABLE_12)]
+
+
 def controls(results: Results) -> pd.DataFrame:
     """What DSKD and each control gain over KD on the probes of held-out words, with 95% intervals, a row a method.
 
@@ -135,6 +188,19 @@ def dictionaries(results: Results) -> pd.DataFrame:
         }
     shown = pd.DataFrame(table).map(lambda value: f"{value:.2f}" if value < 100 else f"{value:,.0f}")
     return shown.rename_axis("dictionary")
+
+
+# What can stand beside the paper's by its number, and what the study adds.
+TABLES = {
+    "1": negation,
+    "2": spans,
+    "3": comparison,
+    "8": dictionaries,
+    "10": chosen_settings,
+    "11": training_cost,
+    "12": answering_cost,
+    "controls": controls,
+}
 
 
 def markdown(frame: pd.DataFrame) -> list[str]:

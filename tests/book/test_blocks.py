@@ -125,7 +125,11 @@ def test_a_diagram_stands_in_the_page_with_its_caption_and_can_be_scrolled_by_ke
 
 
 @pytest.mark.parametrize(
-    ("block", "words"), [("diagram} nothing", "there is no diagram nothing"), ("beside} 99", "choose among 2, 3a")]
+    ("block", "words"),
+    [
+        ("diagram} nothing", "there is no diagram nothing"),
+        ("beside} 99", "nothing beside '99': choose among 3a, 3b, 4"),
+    ],
 )
 def test_a_block_that_there_is_not_is_an_error_that_says_what_there_is(built, block, words):
     assert words in built(f"```{{{block}\n```")[1]
