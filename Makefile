@@ -12,6 +12,12 @@ CONTROLS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What renders the book: the environment above where it is there, else a light one without torch.
+DOCS_VENV := $(if $(wildcard $(READY)),$(VENV),.venv-docs)
+DOCS_BIN := $(DOCS_VENV)/bin
+DOCS_READY := $(DOCS_VENV)/.ready
+CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
+DOCS_PINS = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"])'
 export DSKD_DATA := $(if $(DATA_DIR),$(abspath $(DATA_DIR)),$(DSKD_DATA))
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -23,10 +29,18 @@ help: ## print this list
 	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none); else the profile's"
 
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
+	@$(CHECK_PYTHON)
 	@echo "setting up $(VENV) (once; some minutes, up to 6 GB where pip takes a CUDA build of torch)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+.venv-docs/.ready: pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "setting up .venv-docs (once; half a minute, 0.5 GB)"
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet $$($(DOCS_PINS))
+	@.venv-docs/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
@@ -40,8 +54,8 @@ study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/studies, to be committed
 	@for teacher in $(TEACHER); do $(BIN)/python -m dskd_utils.report.site adopt --teacher $$teacher --profile $(PROFILE); done
 
-book: $(READY) ## render the book from the committed executed notebooks, no compute
-	@$(BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet
+book: $(DOCS_READY) ## render the book from the committed executed notebooks, no compute and no torch
+	@$(DOCS_BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet
 	@echo "done: open $(abspath _build/html/index.html)"
 
 lab: $(READY) ## edit the notebooks in JupyterLab
@@ -58,4 +72,4 @@ lint: $(READY) ## check style and fix what can be fixed
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean: ## remove the environment, all runs and the built book (the cache of downloads stays)
-	@rm -rf $(VENV) runs _build .snakemake .pytest_cache .ruff_cache *.egg-info
+	@rm -rf $(VENV) .venv-docs runs _build .snakemake .pytest_cache .ruff_cache *.egg-info
