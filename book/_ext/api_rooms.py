@@ -7,6 +7,7 @@ without torch; signatures are read from the source, which says them as their aut
 import ast
 import copy
 import re
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -100,7 +101,13 @@ class _Named(ast.NodeTransformer):
     def __init__(self, module: str):
         self.module = module
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802, the name that ast calls
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802, the names that ast calls
+        """A type given as a string, as a class gives itself, without its quotes."""
+        if isinstance(node.returns, ast.Constant) and isinstance(node.returns.value, str):
+            node.returns = ast.parse(node.returns.value, mode="eval").body
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
         return ast.copy_location(ast.Name(_origin(self.module, node.id) or node.id), node)
 
 
@@ -171,8 +178,14 @@ def settle(app, config) -> None:
     config.add_module_names = False
     config.python_use_unqualified_type_names = True
     config.python_maximum_signature_line_length = 88
+    config.viewcode_follow_imported_members = False  # a function with a mocked decorator would lose its source
     # Types of other packages and of the standard library: their documentation lies on other hosts.
     config.nitpick_ignore_regex = [*config.nitpick_ignore_regex, (r"py:.*", r"(?!dskd_utils).*")]
+
+
+def forget_sources(app) -> None:
+    """Remove the pages of sources that an earlier build wrote: viewcode would keep them, with an old foot."""
+    shutil.rmtree(Path(app.outdir) / "_modules", ignore_errors=True)
 
 
 def setup(app) -> dict:
@@ -183,6 +196,7 @@ def setup(app) -> dict:
         app.setup_extension(f"sphinx.ext.{extension}")
     app.add_directive("room", Room)
     app.connect("config-inited", settle)
+    app.connect("builder-inited", forget_sources)
     app.connect("autodoc-process-signature", sign)
     app.connect("autodoc-process-docstring", spell)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
