@@ -21,7 +21,7 @@ DOCS_PINS = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.to
 export DSKD_DATA := $(if $(DATA_DIR),$(abspath $(DATA_DIR)),$(DSKD_DATA))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help study adopt book lab test test-all lint clean
+.PHONY: help study adopt book pdf release lab test test-all lint clean
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  SEED=$(SEED)"
@@ -57,6 +57,12 @@ adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/s
 book: $(DOCS_READY) ## render the book from the committed executed notebooks, no compute and no torch
 	@$(DOCS_BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet
 	@echo "done: open $(abspath _build/html/index.html)"
+
+pdf: book ## print the book to _build/dskd-book.pdf (needs Chromium)
+	@$(DOCS_BIN)/python -m dskd_utils.report.publish pdf --out _build/dskd-book.pdf
+
+release: book ## pack the built book as _build/dskd-book.zip; unpacked, it opens from disk
+	@$(DOCS_BIN)/python -m dskd_utils.report.publish zip --out _build/dskd-book.zip
 
 lab: $(READY) ## edit the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -68,7 +68,7 @@ class TestCompareWithYourRun:
 
     def rows(self, page):
         rows = page.evaluate(
-            "[...document.querySelectorAll('.dskd-compare tbody tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+            "[...document.querySelectorAll('.dskd-compare tbody tr')].map((r) => [...r.cells].map((c) => c.innerText))"
         )
         return [row for row in rows if len(row) == 5]  # a last row may tell how many more there are
 
