@@ -10,13 +10,15 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provenance_box starts with
-NUMBERS = re.compile(r"(?:studies/(?P<teacher>[\w.-]+)/)?(?P<name>\d\d-[a-z-]+)")
+NUMBERS = re.compile(r"studies/[\w.-]+/\d\d-[a-z-]+")
+RESULTS = re.compile(r"^.*?(studies/[^/]+)/results/([^/]+)\.json$")
 LONGEST = 80  # characters of a string that is shipped for comparison; texts are not compared
 LAB = "http://localhost:8888/lab/tree/"  # where `make lab` answers
 
@@ -75,13 +77,16 @@ def _code(text: str) -> str:
     return f"<code>{html.escape(str(text))}</code>"
 
 
-def named_results(source: str, results: dict[str, dict[str, Any]]) -> list[str]:
-    """Pages whose results a prose page shows: those that its source names; a bare name means the first study."""
-    found = []
-    for match in NUMBERS.finditer(source):
-        teachers = [match["teacher"]] if match["teacher"] else sorted({page.split("/")[1] for page in results})[:1]
-        found += [page for page in (f"studies/{t}/{match['name']}" for t in teachers) if page in results]
-    return list(dict.fromkeys(found))
+def named_results(source: str, read: Iterable[str], results: Mapping[str, Any]) -> list[str]:
+    """Pages whose results a prose page shows.
+
+    Args:
+        source: the page's text, which may name a notebook's page, as `glue` does.
+        read: files that the page was made from, as the roles and blocks for numbers note them.
+        results: all results by page.
+    """
+    named = {match[0] for match in NUMBERS.finditer(source)} | {RESULTS.sub(r"\1/\2", path) for path in read}
+    return [page for page in results if page in named]
 
 
 def shown_results(app, page: str) -> list[str]:
@@ -89,8 +94,9 @@ def shown_results(app, page: str) -> list[str]:
     if page in app.study_results:
         return [page]
     source = Path(app.env.doc2path(page)) if page in app.env.all_docs else None
-    known = source and source.suffix == ".md"
-    return named_results(source.read_text(encoding="utf-8"), app.study_results) if known else []
+    if source is None or source.suffix != ".md":
+        return []
+    return named_results(source.read_text(encoding="utf-8"), app.env.dependencies.get(page, ()), app.study_results)
 
 
 def commands(app, page: str, shown: list[str]) -> list[str]:

@@ -14,8 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What an environment of the group `docs` does not hold; importing it must not be needed to render the book.
-ABSENT = ("torch", "transformers", "accelerate", "datasets", "gensim", "matplotlib", "pyarrow", "safetensors", "scipy",
-          "sklearn", "umap")  # fmt: skip
+ABSENT = ("torch", "transformers", "accelerate", "datasets", "gensim", "matplotlib", "pyarrow", "safetensors", "umap")
 BUILD = f"""
 import sys
 
