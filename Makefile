@@ -67,7 +67,15 @@ release: book ## pack the built book as _build/dskd-book.zip; unpacked, it opens
 lab: $(READY) ## edit the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
-test: $(READY) ## run the tests (under 15 minutes on 2 cores)
+# Tests of the book look at it in a browser. Where it can be neither found nor installed they are skipped.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test $$(id -u) -ne 0 || { \
+		echo "installing chromium and a font for the tests of the book" && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null || \
+		echo "chromium could not be installed: the tests that need it are skipped" >&2; }
+
+test: $(READY) chromium ## run the tests (under 15 minutes on 2 cores)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests
 
