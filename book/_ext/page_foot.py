@@ -175,7 +175,7 @@ def add_foot(app, page: str, template: str, context: dict, doctree) -> None:
         parts.append(f'<ul class="dskd-ways">{"".join(f"<li>{way}</li>" for way in found)}</ul>')
     if page in app.study_results:
         parts.append(compare_box(page, link))
-    context["body"] += f'<aside class="dskd-foot" aria-label="About this page">{"".join(parts)}</aside>'
+    context["body"] += f'<section class="dskd-foot" aria-label="About this page">{"".join(parts)}</section>'
 
 
 def comparable(value: Any) -> Any:

@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
@@ -75,6 +76,26 @@ class TestTheFootOfAPage:
         for part in ("0123456789ab", "tiny", "quick", "25%", "seed 0", "2 cores", "AVX2", "no accelerator", "24 GB",
                      "421 s", "2026-11-24"):  # fmt: skip
             assert part in said
+
+    @pytest.fixture
+    def app(self):
+        """As much of Sphinx's application as links need."""
+        pages = {"studies/tiny/04-distillation": "studies/tiny/04-distillation.ipynb", "method": "method.md"}
+        env = SimpleNamespace(all_docs=pages, doc2path=lambda page, base: pages[page])
+        return SimpleNamespace(env=env, config=SimpleNamespace(study_branch="main"), study_repository="")
+
+    def test_links_to_edit_and_launch_wait_for_the_repository(self, foot, app):
+        notebook, prose = "studies/tiny/04-distillation", "method"
+        lab = "http://localhost:8888/lab/tree/04-distillation.ipynb"
+        without = " ".join(foot.ways(app, notebook, "../../"))
+        assert 'href="../../_sources/studies/tiny/04-distillation.ipynb" download' in without and lab in without
+        assert "binder" not in without and "notebooks/04-distillation.ipynb" in without
+        app.study_repository = "https://example.org/them/book"
+        launch = "https://mybinder.org/v2/gh/them/book/main?urlpath=lab/tree/notebooks/04-distillation.ipynb"
+        assert launch in " ".join(foot.ways(app, notebook, "../../"))
+        assert foot.ways(app, prose, "") == [
+            '<a href="https://example.org/them/book/edit/main/book/method.md">Edit this page</a>'
+        ]
 
     def test_ships_numbers_for_comparison_and_no_texts(self, foot):
         shipped = foot.comparable(record()["numbers"])
