@@ -12,10 +12,16 @@ CONTROLS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What renders the book: the environment above where it is there, else a light one without torch.
+DOCS_VENV := $(if $(wildcard $(READY)),$(VENV),.venv-docs)
+DOCS_BIN := $(DOCS_VENV)/bin
+DOCS_READY := $(DOCS_VENV)/.ready
+CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
+DOCS_PINS = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"])'
 export DSKD_DATA := $(if $(DATA_DIR),$(abspath $(DATA_DIR)),$(DSKD_DATA))
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help study adopt book lab test test-all lint clean
+.PHONY: help study adopt book pdf release lab test test-all lint clean
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  SEED=$(SEED)"
@@ -23,10 +29,18 @@ help: ## print this list
 	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none); else the profile's"
 
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
+	@$(CHECK_PYTHON)
 	@echo "setting up $(VENV) (once; some minutes, up to 6 GB where pip takes a CUDA build of torch)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+.venv-docs/.ready: pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "setting up .venv-docs (once; half a minute, 0.5 GB)"
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet $$($(DOCS_PINS))
+	@.venv-docs/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
@@ -41,14 +55,28 @@ adopt: $(READY) ## copy the executed notebooks of TEACHER at PROFILE into book/s
 	@for teacher in $(TEACHER); do $(BIN)/python -m dskd_utils.report.site adopt --teacher $$teacher --profile $(PROFILE); done
 	@$(BIN)/python -m dskd_utils.readme
 
-book: $(READY) ## render the book from the committed executed notebooks, no compute
-	@$(BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet
+book: $(DOCS_READY) ## render the book from the committed executed notebooks, no compute and no torch
+	@$(DOCS_BIN)/jupyter-book build book --path-output . -W -n --keep-going --all --quiet
 	@echo "done: open $(abspath _build/html/index.html)"
+
+pdf: book ## print the book to _build/dskd-book.pdf (needs Chromium)
+	@$(DOCS_BIN)/python -m dskd_utils.report.publish pdf --out _build/dskd-book.pdf
+
+release: book ## pack the built book as _build/dskd-book.zip; unpacked, it opens from disk
+	@$(DOCS_BIN)/python -m dskd_utils.report.publish zip --out _build/dskd-book.zip
 
 lab: $(READY) ## edit the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
-test: $(READY) ## run the tests (under 15 minutes on 2 cores)
+# Tests of the book look at it in a browser. Where it can be neither found nor installed they are skipped.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || test $$(id -u) -ne 0 || { \
+		echo "installing chromium and a font for the tests of the book" && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null || \
+		echo "chromium could not be installed: the tests that need it are skipped" >&2; }
+
+test: $(READY) chromium ## run the tests (under 15 minutes on 2 cores)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests
 
@@ -59,4 +87,4 @@ lint: $(READY) ## check style and fix what can be fixed
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean: ## remove the environment, all runs and the built book (the cache of downloads stays)
-	@rm -rf $(VENV) runs _build .snakemake .pytest_cache .ruff_cache *.egg-info
+	@rm -rf $(VENV) .venv-docs runs _build .snakemake .pytest_cache .ruff_cache *.egg-info

@@ -54,6 +54,13 @@ def test_conda_users_get_the_same_pins():
     assert all("==" in pin for pin in pins) and "torch==2.13.0" in pins
 
 
+def test_the_group_that_renders_the_book_has_the_same_pins_and_no_torch():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    docs = project["dependency-groups"]["docs"]
+    assert set(docs) <= {*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["test"]}
+    assert not any(pin.startswith(("torch", "transformers")) for pin in docs)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 class TestNotebookSources:
     def test_have_no_outputs_and_short_cells_without_definitions(self, path):
@@ -94,7 +101,7 @@ def test_files_name_no_machine_and_no_registry():
     listed = [p for pattern in ("*.py", "*.md", "*.yml", "*.yaml", "*.toml", "*.ipynb", "Makefile", "Snakefile", "run")
               for p in ROOT.rglob(pattern)]  # fmt: skip
     own = [
-        p for p in listed if p.is_file() and not set(p.relative_to(ROOT).parts) & {".venv", "runs", "_build", ".git"}
+        p for p in listed if p.is_file() and not set(p.relative_to(ROOT).parts) & {".venv", ".venv-docs", "runs", "_build", ".git"}
     ]
     found = [(str(p.relative_to(ROOT)), word) for p in own for word in words if word in p.read_text(encoding="utf-8")]
     assert not found

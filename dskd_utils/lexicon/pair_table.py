@@ -42,7 +42,7 @@ def normalise(word: str) -> str:
 
 
 def tagged(pairs: Iterable, relation: str, source: str) -> Iterable[Pair]:
-    """Plain tuples as `Pair`s of a relation; `Pair`s as they are, if they are of that relation."""
+    """Each plain tuple as a `Pair` of a relation; a `Pair` as it is, if it is of that relation."""
     for pair in pairs:
         if not isinstance(pair, Pair):
             pair = Pair(pair[0], pair[1], relation, source)

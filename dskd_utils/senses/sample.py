@@ -54,7 +54,7 @@ class Sample:
 
     @property
     def offsets(self) -> Tensor:
-        """`(v + 1,)` int64, the rows of token `t` are `offsets[t]:offsets[t + 1]`."""
+        """`(v + 1,)` int64; token `t` has the rows from `offsets[t]` up to `offsets[t + 1]`."""
         return self.plan.offsets
 
 
