@@ -100,9 +100,8 @@ def test_files_name_no_machine_and_no_registry():
     words = ["/" + "work/", "/" + "root/", "pypi" + ".org", "files.python" + "hosted"]
     listed = [p for pattern in ("*.py", "*.md", "*.yml", "*.yaml", "*.toml", "*.ipynb", "Makefile", "Snakefile", "run")
               for p in ROOT.rglob(pattern)]  # fmt: skip
-    own = [
-        p for p in listed if p.is_file() and not set(p.relative_to(ROOT).parts) & {".venv", ".venv-docs", "runs", "_build", ".git"}
-    ]
+    made = {".venv", ".venv-docs", "runs", "_build", ".git"}
+    own = [p for p in listed if p.is_file() and not set(p.relative_to(ROOT).parts) & made]
     found = [(str(p.relative_to(ROOT)), word) for p in own for word in words if word in p.read_text(encoding="utf-8")]
     assert not found
 
