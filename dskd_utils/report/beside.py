@@ -133,9 +133,10 @@ def chosen_settings(results: Results) -> pd.DataFrame:
 
 
 def training_cost(results: Results) -> pd.DataFrame:
-    """Table 11: the paper's; ours need the machine they were measured on and stand on the page on costs."""
-    columns = ["method", "layers", "parameters", "gib", "minutes"]
-    return table_11(pd.DataFrame(columns=columns), "").set_index("teacher")
+    """Table 11: the paper's rows, then ours, whose minutes are those of the machine named on the page on costs."""
+    record = results.get("08-costs") or {}
+    ours = pd.DataFrame(record.get("sizes") or [], columns=["method", "layers", "parameters", "gib", "minutes"])
+    return table_11(ours, record.get("teacher", "")).set_index("teacher")
 
 
 def answering_cost(results: Results) -> pd.DataFrame:

@@ -70,6 +70,9 @@ def test_every_numbered_table_stands_without_results_with_the_papers_numbers():
     assert beside.comparison({}).loc["Llama-3-8B KD", "PIQA"] == "81.78\u00a0±\u00a00.34"
     assert beside.chosen_settings({}).loc["kappa", "Mistral DSKD"] == "5"
     assert "5 h 17 min" in beside.training_cost({}).to_string() and len(beside.training_cost({})) == 6
+    ours = {"method": "kd", "layers": 27, "parameters": 124e6, "gib": 0.23, "minutes": 3.2}
+    shown = beside.training_cost({"08-costs": {"teacher": "tiny", "sizes": [ours]}})
+    assert len(shown) == 7 and shown.loc["tiny", ["model", "layers", "parameters"]].tolist() == ["KD", "27", "124 M"]
     assert len(beside.answering_cost({})) == 6 and "45 min" in beside.answering_cost({}).to_string()
 
 
