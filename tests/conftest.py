@@ -2,8 +2,10 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
     torch.set_num_threads(threads)
 
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WORDS = "the happy glad merry sad unhappy gloomy warm cold hot chilly light dark bright river bank runs was is very"
 SIZE = {
     "hidden_size": 32,
@@ -71,6 +75,19 @@ def run():
         return done
 
     return started
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests; they are skipped where there is none."""
+    if not (CHROMIUM and find_spec("playwright")):
+        pytest.skip("needs chromium and the playwright package")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

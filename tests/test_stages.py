@@ -138,8 +138,8 @@ def test_compared_students_of_two_seeds_are_those_that_each_would_be_alone(llama
     nearest = stages.candidates(study, senses)
     kd, dskd = Objective(beta_p=0.0, beta_n=0.0), Objective(share=1.0)
     asked = {"kd": kd, "dskd": dskd, "schedule": Schedule(batch_size=2)}
-    made = stages.compared(study, 2, ["own_senses_only"], senses, nearest, **asked)
-    assert list(made) == ["kd", "dskd", "own_senses_only", "kd@1", "dskd@1", "own_senses_only@1"]
+    made = stages.compared(study, 2, ["state_error"], senses, nearest, **asked)
+    assert list(made) == ["kd", "dskd", "state_error", "kd@1", "dskd@1", "state_error@1"]
     assert len(set(made.values())) == 6 and all((place / "model.safetensors").is_file() for place in made.values())
     weights = {name: (place / "model.safetensors").read_bytes() for name, place in made.items()}
     assert len(set(weights.values())) == 6, "another seed is another order of the blocks"

@@ -145,5 +145,5 @@ def score_rows(
                 found = paired_bootstrap(values[of], other[of], clusters=lemmas[of])
                 alone = name in READ_NOTHING and label == metric != COVERED
                 known = found.n if alone else int((covered & of).sum())
-                rows.append([task, name, "any" if alone else key, label, *found, known])
+                rows.append([task, name, "any" if alone else key, label, *found[:4], known])
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -42,7 +42,7 @@ def toc_pages(toc: Path) -> list[str]:
         found = []
         for entry in entries:
             found += [entry["file"]] if "file" in entry else []
-            found += below([*entry.get("chapters", []), *entry.get("sections", [])])
+            found += below([one for kind in ("parts", "chapters", "sections") for one in entry.get(kind, [])])
         return found
 
     return [whole["root"], *below([whole])]

@@ -3,11 +3,9 @@
 import fcntl
 import functools
 import http.server
-import shutil
 import subprocess
 import sys
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,8 +25,6 @@ sys.meta_path.insert(0, Absent())
 from jupyter_book.cli.main import main
 main(sys.argv[1:])
 """
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def build(sources: Path, out: Path) -> None:
@@ -65,19 +61,6 @@ def address(site):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """One Chromium for all tests; they are skipped where there is none."""
-    if not (CHROMIUM and find_spec("playwright")):
-        pytest.skip("needs chromium and the playwright package")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -199,16 +199,6 @@ browser_needed = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
 @pytest.fixture(params=[1200, 390], ids=["desktop", "phone"])
 def page(site, browser, request):
     """The page with the map, opened from disk; it must not fail, complain or ask another host."""

@@ -169,7 +169,7 @@ def test_an_unknown_dtype_names_the_known_ones(llama):
 def test_the_presets_are_the_papers_and_the_default():
     assert list(presets()) == ["smollm2-135m", "llama-3-8b-instruct", "mistral-7b-instruct"]
     smollm, llama, mistral = presets().values()
-    assert round(smollm["depth"] * smollm["layers"]) == 24
+    assert round(smollm["depth"] * smollm["layers"]) == 27
     assert [round(p["depth"] * p["layers"]) for p in (llama, mistral)] == [16, 16]
     assert [(p["k"], p["lr"], p["beta"]) for p in (llama, mistral)] == [(10, 5e-5, 1.0), (5, 2e-5, 1.5)]
     assert all(
