@@ -109,3 +109,9 @@ def test_counting_operations_leaves_what_is_compiled_compiled():
     assert costs.operations(lambda _: product(a)) == 2 * 4**3 and len(runs) == 1
     product(a)
     assert len(runs) == 2, "met under the counter it would run uncompiled for good"
+
+
+def test_a_fresh_process_does_not_count_the_memory_of_the_one_that_started_it():
+    held = torch.ones(3 * 2**28)  # 3 GiB
+    assert costs.peak_memory() > 3 and held.sum() > 0
+    assert costs.in_fresh_process("peak_memory()") < 2
