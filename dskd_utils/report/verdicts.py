@@ -238,7 +238,9 @@ def span_lengths(results: Results) -> tuple[str, str]:
 def clusters(results: Results) -> tuple[str, str]:
     """Figure 1: words of a group lie nearer to each other than to others."""
     rows = piece(results, "03-sense-maps", "cohesion")
-    ratios = {(row["group"], row["of"]): row["ratio"] for row in rows}
+    ratios = {(row["group"], row["of"]): row["ratio"] for row in rows if _is_number(row["ratio"])}
+    if not ratios:
+        raise NotRunError("03-sense-maps has too few states of the words to compare distances")
     shown = [f"{group}, {kind}: {ratio:.2f}" for (group, kind), ratio in ratios.items()]
     seen = "mean distance within the group over that to other words: " + "; ".join(shown)
     if any(ratio >= 1 for ratio in ratios.values()):
