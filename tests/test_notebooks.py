@@ -158,14 +158,13 @@ def test_an_unknown_parameter_is_an_error_in_bare_papermill(study, run):
     ("notebook", "given"),
     [
         ("06-ablations", ["-p", "grids", "smoke"]),
-        ("08-costs", ["-p", "rounds", "1", "-p", "steps", "1", "-p", "many", "2"]),
+        ("08-costs", "-p rounds 1 -p steps 1 -p many 2 -p compare_rows 2 -p questions 2".split()),
     ],
 )
 def test_a_long_notebook_runs_from_end_to_end(study, run, notebook, given):
     home, _ = study
     source = str(ROOT / f"notebooks/{notebook}.ipynb")
-    pairs = [part for one in ("profile=smoke", "run=long", *given.split()) for part in ("-p", *one.split("="))]
-    run("papermill", source, "out.ipynb", *pairs, home=home)
+    run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "run", "long", *given, home=home)
     record = json.loads((home / f"runs/smollm2-135m/smoke/results/run-long/{notebook}.json").read_text())
     if notebook == "06-ablations":
         rows = pd.DataFrame(record["grids"]["smoke"])
