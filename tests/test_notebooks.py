@@ -158,7 +158,26 @@ def test_an_unknown_parameter_is_an_error_in_bare_papermill(study, run):
     ("notebook", "given"),
     [
         ("06-ablations", ["-p", "grids", "smoke"]),
-        ("08-costs", "-p rounds 1 -p steps 1 -p many 2 -p compare_rows 2 -p questions 2".split()),
+        (
+            "08-costs",
+            [
+                "-p",
+                "rounds",
+                "1",
+                "-p",
+                "steps",
+                "1",
+                "-p",
+                "many",
+                "2",
+                "-p",
+                "compare_rows",
+                "2",
+                "-p",
+                "questions",
+                "2",
+            ],
+        ),
     ],
 )
 def test_a_long_notebook_runs_from_end_to_end(study, run, notebook, given):
