@@ -80,6 +80,7 @@ def write_pdf(site: Path, pages: Sequence[str], out: Path) -> Path:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         tab = browser.new_page(color_scheme="light")
+        tab.set_default_timeout(120_000)  # a busy machine is slow, not wrong
         for page in pages:
             address = (site / f"{page}.html").resolve().as_uri()
             tab.goto(address)
