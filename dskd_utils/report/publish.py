@@ -108,7 +108,7 @@ def join(printed: Sequence[tuple[str, str, bytes]], out: Path) -> Path:
     for address, title, pdf in printed:
         first[address] = len(book.pages)
         book.append(io.BytesIO(pdf), import_outline=False)
-        book.add_outline_item(title.rsplit(" — ", 1)[0], first[address])
+        book.add_outline_item(title=title.rsplit(" — ", 1)[0], page_number=first[address])
     for page in book.pages:
         for link in [part.get_object() for part in page.get("/Annots") or []]:
             action = link.get("/A")
