@@ -16,6 +16,8 @@ from urllib.parse import urldefrag
 import yaml
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+REFERENCE = "api/"  # pages that are looked up, not read: more than the rest of the book together
+SCALE = 0.8  # of the screen's text, so that tables and equations have the width that they have there
 LEFT_OUT = {".doctrees", ".buildinfo", "objects.inv"}  # nothing that a reader opens
 FOOTER = (
     '<div style="width: 100%; font: 8px sans-serif; color: #555; text-align: center">'
@@ -80,13 +82,20 @@ def write_pdf(site: Path, pages: Sequence[str], out: Path) -> Path:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         tab = browser.new_page(color_scheme="light")
+        tab.set_default_timeout(120_000)  # a busy machine is slow, not wrong
         for page in pages:
             address = (site / f"{page}.html").resolve().as_uri()
             tab.goto(address)
             tab.evaluate("window.MathJax?.startup?.promise ?? null")
             tab.evaluate(UNFOLD)
             margin = {"top": "15mm", "bottom": "18mm", "left": "15mm", "right": "15mm"}
-            options = {"format": "A4", "print_background": True, "display_header_footer": True, "margin": margin}
+            options = {
+                "format": "A4",
+                "scale": SCALE,
+                "print_background": True,
+                "display_header_footer": True,
+                "margin": margin,
+            }
             pdf = tab.pdf(header_template="<span></span>", footer_template=FOOTER, tagged=True, **options)
             printed.append((address, tab.title(), pdf))
         browser.close()
@@ -107,7 +116,7 @@ def join(printed: Sequence[tuple[str, str, bytes]], out: Path) -> Path:
     for address, title, pdf in printed:
         first[address] = len(book.pages)
         book.append(io.BytesIO(pdf), import_outline=False)
-        book.add_outline_item(title.rsplit(" — ", 1)[0], first[address])
+        book.add_outline_item(title=title.rsplit(" — ", 1)[0], page_number=first[address])
     for page in book.pages:
         for link in [part.get_object() for part in page.get("/Annots") or []]:
             action = link.get("/A")
@@ -154,11 +163,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("kind", choices=("pdf", "zip"))
     parser.add_argument("--site", type=Path, default=Path("_build/html"))
     parser.add_argument("--toc", type=Path, default=Path("book/_toc.yml"), help="order of the pages in the PDF")
+    parser.add_argument("--reference", action="store_true", help="print the reference of the package too")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
         if options.kind == "pdf":
-            written = write_pdf(options.site, toc_pages(options.toc), options.out)
+            pages = [page for page in toc_pages(options.toc) if options.reference or not page.startswith(REFERENCE)]
+            written = write_pdf(options.site, pages, options.out)
         else:
             written = write_zip(options.site, options.out)
     except (OSError, ValueError) as error:

@@ -73,6 +73,7 @@ def opened(browser):
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
         )
         contexts.append(context)
+        context.set_default_timeout(120_000)  # a busy machine is slow, not wrong
         page = context.new_page()
         own = tuple(url.split("/", 3)[:3]) if url.startswith("http") else ("file:", "", "")
         page.on("pageerror", lambda error: faults.append(f"script: {error}"))
