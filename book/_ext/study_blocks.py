@@ -26,7 +26,7 @@ NOT_RUN = "*Not run here: this part of the study needs a larger profile.*"
 
 
 class Block(SphinxDirective):
-    """What all blocks share: the results, Markdown, and drawings."""
+    """What all blocks share: the results, Markdown, and drawings; each has its own `blocks`, the nodes it puts in."""
 
     option_spec = {"teacher": directives.unchanged}
 
@@ -49,10 +49,6 @@ class Block(SphinxDirective):
         """An SVG set into the page; a narrow screen scrolls it, also by keyboard."""
         html = f'<div class="dskd-drawing" tabindex="0" role="group" aria-label="drawing">{drawing}</div>'
         return nodes.raw("", html, format="html")
-
-    def blocks(self) -> list[nodes.Node]:
-        """The nodes of the block."""
-        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         """The block, or a line that says that it was not run."""
