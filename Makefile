@@ -9,6 +9,8 @@ SOURCE ?= package
 DATA_DIR ?=
 SEEDS ?=
 CONTROLS ?=
+GRIDS ?=
+ROUNDS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -26,7 +28,9 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo "options:  TEACHER=\"$(TEACHER)\" (several with spaces)  PROFILE=$(PROFILE) (smoke, quick, full, paper)  SEED=$(SEED)"
 	@echo "          SOURCE=$(SOURCE) (package, hub, files)  DATA_DIR=a folder of upstream files, such as SQuAD 2.0"
-	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none); else the profile's"
+	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none)"
+	@echo "          GRIDS=depth,tuning (or a path) for the page on ablations  ROUNDS=of timing for the page on costs"
+	@echo "          each of these four is the profile's where it is not given"
 
 $(READY): pyproject.toml
 	@$(CHECK_PYTHON)
@@ -48,6 +52,7 @@ study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
 		$(BIN)/snakemake --cores all --rerun-incomplete --nolock --quiet rules --keep-going \
 		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) seeds="$(SEEDS)" controls="$(CONTROLS)" \
+		grids="$(GRIDS)" rounds="$(ROUNDS)" \
 		|| (test $$? -ne 75 || echo "another 'make study' is at work in this folder: wait for it or stop it" >&2; exit 1)
 	@echo "done: open $(abspath _build/html/index.html)"
 

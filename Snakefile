@@ -14,8 +14,9 @@ TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2
 PROFILE = config.get("profile", "quick")
 SEED = config.get("seed", 0)
 SOURCE = config.get("source", "package")
-# Of the notebook that trains what is compared; empty takes the profile's.
-COMPARED = [f"-p {name} {config[name]}" for name in ("seeds", "controls") if config.get(name)]
+# Parameters of single notebooks that may be asked for; empty takes the profile's.
+OF = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
+ASKED = {name: config[name] for name in OF if config.get(name)}
 
 # What each notebook reads: the results of other notebooks, and the rooms of the package that it runs.
 BEFORE = {
@@ -42,7 +43,8 @@ ROOMS = {
     "09-worked-example": [*BASE, "distill"],
 }
 BUDGET = profile(PROFILE)
-LONG = {"06-ablations": BUDGET.grids, "08-costs": BUDGET.cost_rounds}  # only where the profile has some
+# Only where some are asked for, by name or by the profile.
+LONG = {"06-ablations": ASKED.get("grids", BUDGET.grids), "08-costs": ASKED.get("rounds", BUDGET.cost_rounds)}
 NOTEBOOKS = [name for name in BEFORE if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
 
@@ -92,13 +94,13 @@ rule notebook:
         teacher=lambda w: TEACHERS[w.teacher],
         # Not in the command: a first DATA_DIR changes the text and adds a benchmark, so it must run again.
         data="files" if os.environ.get("DSKD_DATA") else "none",
-        compared=lambda w: " ".join(COMPARED) if w.notebook == "04-distillation" else "",
+        asked=lambda w: " ".join(f"-p {name} {value}" for name, value in ASKED.items() if OF[name] == w.notebook),
     threads: workflow.cores
     shell:
         "papermill {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
-        " {params.compared}"
+        " {params.asked}"
         " > {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"
 
 

@@ -255,14 +255,34 @@ def whole_rows(ids: Tensor, positions: Tensor, targets: Tensor, rows: int) -> tu
     return ids[whole], positions[whole], targets[whole]
 
 
+def comparisons(students: int, pass_seconds: float, loop: str = "plain, compiled") -> list[tuple]:
+    """What the bench and the page on costs compare, with its aims, for `times_faster`.
+
+    Args:
+        students: how many train in one pass; its kind is called `"<students> KD"`.
+        pass_seconds: of the teacher over the positions of a round; over two epochs each pays half of it.
+        loop: the plain loop that has what ours has: `"plain, compiled"`, or `"plain"` where nothing can be compiled.
+    """
+    kinds = {"the plain loop": "plain", "the loop with its loss compiled": loop}
+    many, half = f"{students} KD", pass_seconds / 2
+    return [
+        *((f"KD, against {name}", kind, "KD", 1, 0.0, 6.0, False) for name, kind in kinds.items()),
+        *((f"the same with the teacher pass, over 2 epochs, against {name}", kind, "KD", 1, half, 4.5, False)
+          for name, kind in kinds.items()),
+        *((f"{students} students in one pass, against {students} times {name}", kind, many, students, 0.0, 6.0, False)
+          for name, kind in kinds.items()),
+        ("DSKD's time over KD's", "DSKD", "KD", 1, 0.0, 1.05, True),
+    ]  # fmt: skip
+
+
 def times_faster(seconds: pd.DataFrame, operations_of: Mapping[str, int], pairs: Sequence[tuple]) -> pd.DataFrame:
     """Ratios for reading: `(what, slow kind, fast kind, factor, seconds added to the fast one, bar, at most)` each.
 
     Args:
         seconds: of `alternate`.
         operations_of: counted operations of one step of each kind.
-        pairs: what is compared; `factor` multiplies the slow kind (ten loops); the last two are the bar and whether the
-            ratio is to be at most that.
+        pairs: what is compared, as `comparisons` has it; `factor` multiplies the slow kind (ten loops); the last two
+            are the bar and whether the ratio is to be at most that.
 
     Returns:
         a row each: `what`, `median`, `low`, `high`, `by operations`, `bar`, `at most`.

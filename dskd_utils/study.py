@@ -93,6 +93,7 @@ class Study:
             "teacher": self.teacher_name,
             "profile": asdict(self.profile),
             "parameters": self.parameters,
+            "files": self.data_dir is not None,  # which folder is nobody's business
             **{name: _table(value) for name, value in values.items()},
             "provenance": provenance(time.monotonic() - self.started, dtype=self.dtype),
         }

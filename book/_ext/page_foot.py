@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from dskd_utils.report.tables import ASKED, study_command
+
 TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provenance_box starts with
 NUMBERS = re.compile(r"studies/[\w.-]+/\d\d-[a-z-]+")
 RESULTS = re.compile(r"^.*?(studies/[^/]+)/results/([^/]+)\.json$")
@@ -105,9 +107,14 @@ def commands(app, page: str, shown: list[str]) -> list[str]:
     if shown == [page]:
         seed = records[0]["parameters"]["seed"]
         given = f"-p teacher {records[0]['teacher']} -p profile {records[0]['profile']['name']} -p seed {seed}"
+        asked = {name: records[0]["parameters"].get(name) for name in ASKED}
+        given += "".join(f" -p {name} {value}" for name, value in asked.items() if value)
         return [f"papermill notebooks/{page.rsplit('/', 1)[1]}.ipynb out.ipynb {given}"]
-    runs = [f"make study TEACHER={record['teacher']} PROFILE={record['profile']['name']}" for record in records]
-    return [*dict.fromkeys(runs), "make book"]
+    studies = {}
+    for record in app.study_results.values():
+        studies.setdefault((record["teacher"], record["profile"]["name"]), []).append(record)
+    named = dict.fromkeys((record["teacher"], record["profile"]["name"]) for record in records)
+    return [*(study_command(*studies[name]) for name in named), "make book"]
 
 
 def where_from(app, page: str, shown: list[str], body: str) -> str:

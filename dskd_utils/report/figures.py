@@ -41,6 +41,23 @@ def save_data(data: pd.DataFrame, path: Path) -> Path:
     return path
 
 
+def save_table(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Keep a table beside the results as CSV, Markdown and LaTeX (booktabs), and give it back to be shown.
+
+    Args:
+        table: as it is shown; an index that only counts is left out.
+        path: without an ending, such as `results/07-table-3`.
+    """
+    if table.index.name is not None or not isinstance(table.index, pd.RangeIndex):
+        table = table.rename_axis(table.index.name or "").reset_index()
+    latex = table.style.hide().format(escape="latex").format_index(escape="latex", axis=1).to_latex(hrules=True)
+    texts = {"csv": table.to_csv(index=False), "md": table.to_markdown(index=False) + "\n", "tex": latex}
+    for ending, text in texts.items():
+        with atomic_path(path.with_name(f"{path.name}.{ending}")) as temporary:
+            temporary.write_text(text.replace("\u00a0", "~" if ending == "tex" else " "), encoding="utf-8")
+    return table
+
+
 def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
     """Loss parts over training tokens, one line a student: CE, KL, and the sense parts where there are any.
 

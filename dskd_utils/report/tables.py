@@ -8,6 +8,8 @@ import pandas as pd
 from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
 
+# Options of `make study` for single notebooks; where one is empty the profile decides.
+ASKED = ("seeds", "controls", "grids", "rounds")
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
 METHODS |= {  # controls
     "without_antonyms": "DSKD without antonyms",
@@ -263,8 +265,29 @@ def _interval(row: Any, form: str, column: str = "value") -> str:
     return f"{value}\u00a0[{form.format(row.low)},\u00a0{form.format(row.high)}]"
 
 
-def provenance_box(record: Mapping[str, Any]) -> str:
-    """One Markdown line under a page: commit, teacher, profile, seed, hardware, duration and how to rerun."""
+def study_command(*records: Mapping[str, Any]) -> str:
+    """The `make study` that repeats the results of one study, with what was asked for beside the profile's settings.
+
+    Args:
+        records: results of notebooks of one teacher and profile.
+    """
+    first = records[0]
+    given = {"TEACHER": first["teacher"], "PROFILE": first["profile"]["name"]}
+    for record in records:
+        asked = {name: record["parameters"].get(name) for name in ("seed", "source", *ASKED)}
+        given |= {name.upper(): value for name, value in asked.items() if value and value != "package"}
+    if any(record.get("files") for record in records):
+        given["DATA_DIR"] = "..."
+    return "make study " + " ".join(f"{name}={value}" for name, value in given.items())
+
+
+def provenance_box(record: Mapping[str, Any], *before: Mapping[str, Any]) -> str:
+    """One Markdown line under a page: commit, teacher, profile, seed, hardware, duration and how to rerun.
+
+    Args:
+        record: the page's results.
+        before: results that the page was made from, whose options the command needs too.
+    """
     origin = record["provenance"]
     machine, profile = origin["hardware"], record["profile"]
     accelerators = ", ".join(machine["accelerators"]) or "no accelerator"
@@ -274,5 +297,5 @@ def provenance_box(record: Mapping[str, Any]) -> str:
         f"{machine['cores']} cores ({machine['architecture']}, {machine['vector_unit']}), {accelerators}, "
         f"{machine['memory_gb']:.0f} GB, {origin['dtype']}, torch {origin['versions']['torch']}, this page in "
         f"{origin['seconds']:.0f} s on {origin['finished'][:10]}. "
-        f"Rerun: `make study TEACHER={record['teacher']} PROFILE={profile['name']}`."
+        f"Rerun: `{study_command(record, *before)}`."
     )

@@ -80,19 +80,11 @@ def main() -> None:
         seconds = costs.alternate(kinds, rounds=given.rounds, steps=given.steps)
         one_pass = costs.pass_seconds(teacher, states, given.layers - 2, BATCH) * given.steps
         positions = BATCH * given.steps * states.ids.shape[1]
-        pairs = [
-            ("KD, against the plain loop", "plain", "KD", 1, 0.0, 6.0, False),
-            ("KD, against the loop with its loss compiled", over, "KD", 1, 0.0, 6.0, False),
-            ("the same, teacher pass counted in over 2 epochs", over, "KD", 1, one_pass / 2, 4.5, False),
-            ("teacher pass counted in, against the plain loop", "plain", "KD", 1, one_pass / 2, 4.5, False),
-            (f"{many} in one pass, against plain loops", "plain", many, given.students, 0.0, 6.0, False),
-            (f"{many} in one pass, against compiled loops", over, many, given.students, 0.0, 6.0, False),
-            ("DSKD's time over KD's", "DSKD", "KD", 1, 0.0, 1.05, True),
-        ]
         print(f"{teacher.name}, student of {given.layers} layers, {given.rounds} rounds of {positions:,} positions, "
               f"{given.dtype}, {torch.get_num_threads()} threads")  # fmt: skip
         rates = {kind: positions * (given.students if kind == many else 1) / s for kind, s in seconds.median().items()}
         print("positions a second:", ", ".join(f"{kind} {rate:,.0f}" for kind, rate in rates.items()))
+        pairs = costs.comparisons(given.students, one_pass, over)
         print(ratio_table(costs.times_faster(seconds, counted, pairs)).to_string(index=False))
         row = kinds["DSKD"](0)[0]
         print(f"positions with the sense loss: {row['positions']:.0f} of {positions // given.steps:,} a step")

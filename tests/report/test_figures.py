@@ -51,6 +51,17 @@ def test_a_figures_data_is_kept_beside_it(tmp_path):
     assert path.read_text() == "a\n1\n"
 
 
+def test_a_table_is_kept_for_a_spreadsheet_a_page_and_a_paper(tmp_path):
+    table = pd.DataFrame({"a_b": ["x & y"], "KL": ["1.0\u00a0± 0.2"]}, index=["T²"])
+    assert list(figures.save_table(table, tmp_path / "t")) == ["", "a_b", "KL"]
+    assert (tmp_path / "t.csv").read_text() == ",a_b,KL\nT²,x & y,1.0 ± 0.2\n"
+    assert "| T² | x & y | 1.0 ± 0.2 |" in (tmp_path / "t.md").read_text()
+    latex = (tmp_path / "t.tex").read_text()
+    assert "\\toprule" in latex and r"T² & x \& y & 1.0~± 0.2 \\" in latex and r"a\_b" in latex
+    counted = figures.save_table(pd.DataFrame({"n": [1, 2]}), tmp_path / "n")
+    assert list(counted) == ["n"]
+
+
 def test_every_step_of_the_waterfall_ends_where_the_next_begins():
     steps = pd.DataFrame({"step": ["read: a", "lost", "merged"], "change": ["gain", "loss", "total"]}
                          | {kind: [5000, -2000, 3000] for kind in ("synonym", "antonym")})  # fmt: skip

@@ -117,3 +117,12 @@ def test_a_measure_by_kind_of_token_has_a_column_a_model():
     table = tables.class_table([*rows, rows[0] | {"metric": "accuracy"}], "kl")
     assert table.loc["content words"].tolist() == ["1,200", "0.500\u00a0±\u00a00.010", "0.450\u00a0±\u00a00.020"]
     assert list(table.columns) == ["tokens", "KD", "DSKD"] and table.loc["no senses", "KD"] == "1.000"
+
+
+def test_the_command_that_repeats_a_study_has_what_was_asked_beside_its_profile():
+    plain = {"teacher": "tiny", "profile": {"name": "quick"}, "parameters": {"seed": 0, "source": "package"}}
+    assert tables.study_command(plain) == "make study TEACHER=tiny PROFILE=quick"
+    trained = {**plain, "files": True, "parameters": {"seed": 2, "seeds": 3, "controls": "rewired"}}
+    assert tables.study_command(plain, trained) == (
+        "make study TEACHER=tiny PROFILE=quick SEED=2 SEEDS=3 CONTROLS=rewired DATA_DIR=..."
+    )
