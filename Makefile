@@ -11,6 +11,8 @@ SEEDS ?=
 CONTROLS ?=
 GRIDS ?=
 ROUNDS ?=
+ACCEPT_TERMS ?=
+WHERE ?= local
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -21,6 +23,7 @@ DOCS_READY := $(DOCS_VENV)/.ready
 CHECK_PYTHON = $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: set PYTHON=python3.11") if not (3, 11) <= v < (3, 14) else None'
 DOCS_PINS = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"])'
 export DSKD_DATA := $(if $(DATA_DIR),$(abspath $(DATA_DIR)),$(DSKD_DATA))
+export DSKD_ACCEPT_TERMS := $(if $(ACCEPT_TERMS),$(ACCEPT_TERMS),$(DSKD_ACCEPT_TERMS))
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help study adopt book pdf release lab test test-all lint clean
@@ -31,6 +34,8 @@ help: ## print this list
 	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none)"
 	@echo "          GRIDS=depth,tuning (or a path) for the page on ablations  ROUNDS=of timing for the page on costs"
 	@echo "          each of these four is the profile's where it is not given"
+	@echo "          WHERE=local (or slurm, kubernetes, or your own folder in workflow/profiles)"
+	@echo "          ACCEPT_TERMS=gemma3-270m says that you accept the terms of that teacher"
 
 $(READY): pyproject.toml
 	@$(CHECK_PYTHON)
@@ -50,7 +55,7 @@ $(READY): pyproject.toml
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 	@$(BIN)/python -m dskd_utils.plan --teacher $(TEACHER) --profile $(PROFILE)
 	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
-		$(BIN)/snakemake --cores all --rerun-incomplete --nolock --quiet rules --keep-going \
+		$(BIN)/snakemake --workflow-profile workflow/profiles/$(WHERE) --rerun-incomplete --nolock --quiet rules --keep-going \
 		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) seeds="$(SEEDS)" controls="$(CONTROLS)" \
 		grids="$(GRIDS)" rounds="$(ROUNDS)" \
 		|| (test $$? -ne 75 || echo "another 'make study' is at work in this folder: wait for it or stop it" >&2; exit 1)

@@ -1,5 +1,6 @@
 """The batch: for every teacher, its notebooks by papermill, then the book."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -56,6 +57,12 @@ def code(wildcards):
     return sorted(map(str, [*rooms, *package.glob("*.py"), *package.rglob("*.yaml")]))
 
 
+def planned(wildcards):
+    """The plan of a study, which `make study` makes before anything runs; empty before it is there."""
+    path = Path(FOLDER.format(**wildcards), "plan.json")
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
 wildcard_constraints:
     teacher="[^/]+",
     profile="[^/]+",
@@ -95,9 +102,13 @@ rule notebook:
         # Not in the command: a first DATA_DIR changes the text and adds a benchmark, so it must run again.
         data="files" if os.environ.get("DSKD_DATA") else "none",
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in ASKED.items() if OF[name] == w.notebook),
-    threads: workflow.cores
+    # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
+    threads: workflow.cores or 8
+    resources:
+        mem_mb=lambda w: int(1000 * planned(w).get("memory_gb", 8)),
+        runtime=lambda w: max(60, int(3 * sum(planned(w).get("minutes", {}).values()))),
     shell:
-        "papermill {input.source} {output.executed} --no-progress-bar --log-output"
+        "OMP_NUM_THREADS={threads} papermill {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
         " {params.asked}"

@@ -15,7 +15,7 @@ import torch
 from dskd_utils.artefacts import project_root, safe_name, write_json
 from dskd_utils.profiles import SCALES, Profile, profile
 from dskd_utils.sources.assets import download_plan
-from dskd_utils.sources.teachers import preset, teacher_assets, teacher_cost
+from dskd_utils.sources.teachers import check_access, preset, teacher_assets, teacher_cost
 
 ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", "tasks")
 # Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
@@ -66,6 +66,15 @@ def study_flops(budget: Profile, cost: dict, trainable_layers: int) -> dict[str,
     }
 
 
+def memory_gb(cost: dict) -> float:
+    """Main memory that a notebook of a study takes at most, about: what is always there, then copies of the teacher.
+
+    The copies are the teacher, students with what training them takes, and a plain loop to compare with; the constants
+    are fitted to the page on costs.
+    """
+    return round(4 + 4 * 4 * cost["parameters"] / 1e9, 1)
+
+
 def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | None = None) -> dict:
     """The plan of a study: the scale of its budgets, number format, minutes, downloads and disk.
 
@@ -98,6 +107,7 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
         "gflops": speeds,
         "minutes": {stage: round(value, 1) for stage, value in minutes(scale).items()},
         "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
+        "memory_gb": memory_gb(cost),
         "disk_gb": round((weights + states) / 1e9 + 0.5, 1),
         "training_tokens": used.training_tokens,
     }
@@ -132,6 +142,7 @@ def describe(plan: dict) -> str:
         f"  machine    {speeds} GFLOP/s, computing in {plan['dtype']}\n"
         f"  minutes    about {minutes:.0f} ({stages})\n"
         f"  downloads  {downloads}\n"
+        f"  memory     about {plan['memory_gb']} GB\n"
         f"  disk       about {plan['disk_gb']} GB below runs/ and the cache, beside the environment"
     )
 
@@ -143,6 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="quick")
     options = parser.parse_args(arguments)
     try:
+        for teacher in options.teacher:
+            check_access(teacher)
         for teacher in options.teacher:
             print(describe(plan_of(teacher, options.profile)))
     except (ValueError, OSError) as error:

@@ -4,9 +4,15 @@ The default teacher comes as a quantised GGUF file inside a Python package. It i
 safetensors folder in the cache, in float32 so that no further rounding is added, and read from there ever after.
 """
 
+import contextlib
 import logging
+import os
+import re
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -149,8 +155,28 @@ def teacher_cost(name: str) -> dict[str, int]:
 
 def teacher_assets(name: str) -> tuple[str, ...]:
     """Names of the assets that `load_teacher(name)` would still read: none once the teacher is de-quantised."""
-    asset = presets().get(name, {}).get("asset")
-    return (asset,) if asset and not (_plain_folder_of(asset) / MANIFEST).is_file() else ()
+    assets = presets().get(name, {}).get("assets")
+    return tuple(assets) if assets and not (_plain_folder_of(name) / MANIFEST).is_file() else ()
+
+
+def check_access(name: str) -> None:
+    """Find out, before any work, whether a teacher may be read: its terms are accepted, its hub shows it.
+
+    Raises:
+        PermissionError: terms that were not accepted, or a gated hub model and no token that may read it.
+        ValueError, FileNotFoundError: as `load_teacher`.
+    """
+    fields = presets().get(name, {})
+    if terms := fields.get("terms"):
+        accepted = re.split(r"[,\s]+", os.environ.get("DSKD_ACCEPT_TERMS", ""))
+        if name not in accepted:
+            raise PermissionError(
+                f"the teacher {name} is used under the {fields['licence']}: read {fetch(terms)} (from "
+                f"{find_asset(terms).stands_for}) and, if you accept them, add ACCEPT_TERMS={name} to `make study`, or "
+                f"set DSKD_ACCEPT_TERMS={name} where you run a notebook"
+            )
+    if "assets" not in fields:
+        locate(name)
 
 
 def _locate_decoder(name: str) -> tuple[str, dict[str, Any], PretrainedConfig]:
@@ -162,16 +188,34 @@ def _locate_decoder(name: str) -> tuple[str, dict[str, Any], PretrainedConfig]:
     )
 
 
-def _plain_folder_of(asset: str) -> Path:
-    return cache_dir() / "teachers" / f"{asset}-{find_asset(asset).sha256[:8]}"
+def _plain_folder_of(name: str) -> Path:
+    """Where the preset's weights are kept once they are de-quantised."""
+    hashes = [find_asset(asset).sha256 for asset in presets()[name]["assets"]]
+    return cache_dir() / "teachers" / f"{name}-{hashes[0][:8] if len(hashes) == 1 else digest(hashes)}"
+
+
+@contextlib.contextmanager
+def _joined(assets: Sequence[str]) -> Iterator[Path]:
+    """The file whose parts the assets are, fetched and put together for as long as it is read."""
+    parts = [fetch(asset) for asset in assets]
+    if len(parts) == 1:
+        yield parts[0]
+        return
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix=".joined.", suffix=".partial") as work:
+        file = Path(work) / parts[0].stem  # of `name.gguf.part00`
+        with open(file, "wb") as target:
+            for part in parts:
+                with open(part, "rb") as source:
+                    shutil.copyfileobj(source, target, 1 << 20)
+        yield file
 
 
 def locate(name: str) -> tuple[str, dict[str, Any]]:
     """Folder or hub id to give to `from_pretrained`, with the options that it needs."""
     fields = presets().get(name)
-    if fields and "asset" in fields:
-        asset = fields["asset"]
-        return str(_dequantised(_plain_folder_of(asset), name, lambda: fetch(asset))), {}
+    if fields and "assets" in fields:
+        check_access(name)
+        return str(_dequantised(_plain_folder_of(name), name, lambda: _joined(fields["assets"]))), {}
     if fields:
         return fields["hub"], _hub_options(name, fields["hub"])
     path = Path(name).expanduser()
@@ -181,7 +225,7 @@ def locate(name: str) -> tuple[str, dict[str, Any]]:
         stat = path.stat()
         key = digest([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
         folder = cache_dir() / "teachers" / f"{safe_name(path.stem)}-{key}"
-        return str(_dequantised(folder, name, lambda: path)), {}
+        return str(_dequantised(folder, name, lambda: contextlib.nullcontext(path))), {}
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise FileNotFoundError(
@@ -223,15 +267,14 @@ def _hub_options(name: str, hub: str) -> dict[str, Any]:
         raise ValueError(f"{away}: {reason}") from error
 
 
-def _dequantised(folder: Path, name: str, source: Callable[[], Path]) -> Path:
+def _dequantised(folder: Path, name: str, source: Callable[[], AbstractContextManager[Path]]) -> Path:
     """The plain safetensors folder of a GGUF file, made at the first call.
 
     `source` gives the file and is called only where the folder is not there yet; `name` is for messages.
     """
     if (folder / MANIFEST).is_file():
         return folder
-    file = source()
-    with cache_lock(folder):
+    with source() as file, cache_lock(folder):
         if (folder / MANIFEST).is_file():
             return folder
         started = time.monotonic()

@@ -167,16 +167,38 @@ def test_an_unknown_dtype_names_the_known_ones(llama):
 
 
 def test_the_presets_are_the_papers_and_the_default():
-    assert list(presets()) == ["smollm2-135m", "llama-3-8b-instruct", "mistral-7b-instruct"]
-    smollm, llama, mistral = presets().values()
+    assert list(presets()) == ["smollm2-135m", "gemma3-270m", "llama-3-8b-instruct", "mistral-7b-instruct"]
+    smollm, gemma, llama, mistral = presets().values()
     assert round(smollm["depth"] * smollm["layers"]) == 27
     assert [round(p["depth"] * p["layers"]) for p in (llama, mistral)] == [16, 16]
     assert [(p["k"], p["lr"], p["beta"]) for p in (llama, mistral)] == [(10, 5e-5, 1.0), (5, 2e-5, 1.5)]
     assert all(
         (p["kappa"], p["alpha"], p["margin"], p["temperature"]) == (5, 1.0, 1.0, 2.0) for p in presets().values()
     )
-    assert smollm["asset"] in ASSETS
+    assert {*smollm["assets"], *gemma["assets"], gemma["terms"]} <= set(ASSETS)
     assert all(isinstance(p["lr"], float) for p in [*presets().values(), preset("any")])
+
+
+def test_terms_are_shown_and_have_to_be_accepted_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(teachers, "fetch", lambda name: tmp_path / name)
+    monkeypatch.delenv("DSKD_ACCEPT_TERMS", raising=False)
+    with pytest.raises(PermissionError, match=r"Gemma Terms of Use: read .*gemma-terms.*ACCEPT_TERMS=gemma3-270m"):
+        load_teacher("gemma3-270m")
+    monkeypatch.setenv("DSKD_ACCEPT_TERMS", "other, gemma3-270m")
+    teachers.check_access("gemma3-270m")
+    teachers.check_access("smollm2-135m")
+
+
+def test_a_file_in_parts_is_put_together_for_as_long_as_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_CACHE", str(tmp_path))
+    for place, text in enumerate((b"one ", b"two")):
+        (tmp_path / f"x.gguf.part0{place}").write_bytes(text)
+    monkeypatch.setattr(teachers, "fetch", lambda name: tmp_path / name)
+    with teachers._joined(["x.gguf.part00", "x.gguf.part01"]) as file:
+        assert (file.name, file.read_bytes()) == ("x.gguf", b"one two")
+    assert not file.exists()
+    with teachers._joined(["x.gguf.part00"]) as file:
+        assert file == tmp_path / "x.gguf.part00"
 
 
 def test_a_hub_id_takes_its_presets_settings_and_anything_else_the_defaults():
