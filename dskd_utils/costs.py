@@ -114,20 +114,24 @@ def plain_steps(loop: PlainLoop, states: States, batch_size: int = 2) -> Step:
 
 
 def alternate(kinds: Mapping[str, Step], *, rounds: int, steps: int, warm_up: int = 2) -> pd.DataFrame:
-    """Seconds that each kind takes for `steps` steps, a row a round; the kinds take turns step by step.
+    """Seconds that each kind takes for `steps` steps in a row, a row a round; the kinds take turns.
 
-    So other work on the machine meets each. The first `warm_up` steps, in which what is compiled is compiled, do not
-    count.
+    So other work on the machine meets each. What does not count: `warm_up` steps of each, in which what is compiled is
+    compiled, and the first step of every turn, which finds memory and caches as another kind left them.
     """
-    found = []
-    for step in range(-warm_up, rounds * steps):
+    for number in range(warm_up):
+        for take in kinds.values():
+            take(number)
+    found = {kind: [] for kind in kinds}
+    for turn in range(rounds):
+        first = warm_up + turn * (steps + 1)
         for kind, take in kinds.items():
+            take(first)
             began = time.perf_counter()
-            take(step + warm_up)
-            if step >= 0:
-                found.append({"round": step // steps, "kind": kind, "seconds": time.perf_counter() - began})
-    wide = pd.DataFrame(found).pivot_table(index="round", columns="kind", values="seconds", aggfunc="sum")
-    return wide[list(kinds)].rename_axis(columns=None)
+            for number in range(first + 1, first + 1 + steps):
+                take(number)
+            found[kind].append(time.perf_counter() - began)
+    return pd.DataFrame(found).rename_axis("round")
 
 
 def ratio(over: pd.Series, under: pd.Series) -> dict[str, float]:

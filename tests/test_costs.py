@@ -37,12 +37,20 @@ def test_the_loss_with_masks_is_the_loss():
     assert_close(costs._whole_loss(student, teacher, targets), kd_loss(student, teacher, targets).total)
 
 
-def test_kinds_take_turns_and_the_first_steps_do_not_count():
-    seen = []
-    kinds = {"b": lambda n: seen.append(("b", n)), "a": lambda n: seen.append(("a", n))}
-    found = costs.alternate(kinds, rounds=2, steps=3, warm_up=1)
-    assert seen == [(kind, n) for n in range(7) for kind in "ba"]
-    assert list(found) == ["b", "a"] and found.shape == (2, 2) and (found > 0).all(axis=None)
+def test_kinds_take_turns_and_neither_warming_up_nor_the_first_step_of_a_turn_counts(monkeypatch):
+    seen, now = [], [0.0]
+
+    def kind(name, seconds):
+        def take(number):
+            seen.append((name, number))
+            now[0] += 100 if number in (0, 1, 4) else seconds
+
+        return take
+
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: now[0])
+    found = costs.alternate({"b": kind("b", 2), "a": kind("a", 1)}, rounds=2, steps=2, warm_up=1)
+    assert seen == [(k, n) for turn in ((0,), (1, 2, 3), (4, 5, 6)) for k in "ba" for n in turn]
+    assert found.to_dict("list") == {"b": [4, 4], "a": [2, 2]} and found.index.name == "round"
 
 
 def test_ratios_are_by_round_and_say_what_operations_allow():

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="smollm2-135m")
     parser.add_argument("--dtype", default="float32", help="float32 or bfloat16, of all sides")
     parser.add_argument("--layers", type=int, default=27)
-    parser.add_argument("--steps", type=int, default=2, help="of a round")
+    parser.add_argument("--steps", type=int, default=4, help="of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--students", type=int, default=10)
     given = parser.parse_args()
