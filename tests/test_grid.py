@@ -34,7 +34,7 @@ def test_the_packaged_grids_can_be_trained_and_are_what_the_profiles_name():
         for settings in grid.cells.values():
             assert depth_of(settings, 30, PRESET)[0] <= 30 and objective_of(settings, PRESET)
     methods = [settings["method"] for settings in grids["tuning"].cells.values()]
-    assert methods.count("kd") == methods.count("dskd") == 9, "equal trials"
+    assert methods.count("kd") == methods.count("dskd") == 10, "equal trials"
 
 
 @pytest.mark.parametrize(
