@@ -18,9 +18,7 @@ logger = logging.getLogger(__name__)
 IGNORED = -100
 DIVERGENCES = ("forward", "reverse", "js")
 WORTH_COMPILING = 2**22  # logits of a batch from which a compiled step pays
-# Logits of a chunk: compiled, small enough to stay near the processor while they are read seven times; or plain, whose
-# temporary copies are many.
-CHUNK = {True: 2**23, False: 2**22}
+CHUNK = {True: 2**23, False: 2**22}  # logits of a chunk, compiled or plain: read often, so they stay near the cores
 TILE = 1024  # rows of the head in one product on the CPU
 
 

@@ -6,27 +6,22 @@ safetensors folder in the cache, in float32 so that no further rounding is added
 
 import contextlib
 import logging
-import os
-import re
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HFValidationError, RepositoryNotFoundError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from dskd_utils.artefacts import MANIFEST, atomic_folder, digest, safe_name, write_manifest
-from dskd_utils.sources.assets import cache_dir, cache_lock, fetch, find_asset
+from dskd_utils.sources.assets import cache_dir, cache_lock, find_asset
+from dskd_utils.sources.presets import check_terms, joined, preset, presets
 
 log = logging.getLogger(__name__)
 
@@ -70,24 +65,6 @@ class Teacher:
     config: dict[str, Any]
     preset: dict[str, Any]
     licence: str
-
-
-@cache
-def _settings() -> dict[str, Any]:
-    return yaml.safe_load((Path(__file__).parent.parent / "teachers.yaml").read_text(encoding="utf-8"))
-
-
-def presets() -> dict[str, dict[str, Any]]:
-    """The settings of every preset by its name, defaults filled in."""
-    return {name: _settings()["defaults"] | fields for name, fields in _settings()["presets"].items()}
-
-
-def preset(name: str) -> dict[str, Any]:
-    """Settings for a teacher: of the preset with that name or hub id, else the defaults."""
-    for key, fields in presets().items():
-        if name in (key, fields["hub"]):
-            return fields
-    return dict(_settings()["defaults"])
 
 
 def load_teacher(name: str, *, dtype: str = "float32", device: str = "cpu") -> Teacher:
@@ -166,16 +143,8 @@ def check_access(name: str) -> None:
         PermissionError: terms that were not accepted, or a gated hub model and no token that may read it.
         ValueError, FileNotFoundError: as `load_teacher`.
     """
-    fields = presets().get(name, {})
-    if terms := fields.get("terms"):
-        accepted = re.split(r"[,\s]+", os.environ.get("DSKD_ACCEPT_TERMS", ""))
-        if name not in accepted:
-            raise PermissionError(
-                f"the teacher {name} is used under the {fields['licence']}: read {fetch(terms)} (from "
-                f"{find_asset(terms).stands_for}) and, if you accept them, add ACCEPT_TERMS={name} to `make study`, or "
-                f"set DSKD_ACCEPT_TERMS={name} where you run a notebook"
-            )
-    if "assets" not in fields:
+    check_terms(name)
+    if "assets" not in presets().get(name, {}):
         locate(name)
 
 
@@ -194,28 +163,12 @@ def _plain_folder_of(name: str) -> Path:
     return cache_dir() / "teachers" / f"{name}-{hashes[0][:8] if len(hashes) == 1 else digest(hashes)}"
 
 
-@contextlib.contextmanager
-def _joined(assets: Sequence[str]) -> Iterator[Path]:
-    """The file whose parts the assets are, fetched and put together for as long as it is read."""
-    parts = [fetch(asset) for asset in assets]
-    if len(parts) == 1:
-        yield parts[0]
-        return
-    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix=".joined.", suffix=".partial") as work:
-        file = Path(work) / parts[0].stem  # of `name.gguf.part00`
-        with open(file, "wb") as target:
-            for part in parts:
-                with open(part, "rb") as source:
-                    shutil.copyfileobj(source, target, 1 << 20)
-        yield file
-
-
 def locate(name: str) -> tuple[str, dict[str, Any]]:
     """Folder or hub id to give to `from_pretrained`, with the options that it needs."""
     fields = presets().get(name)
     if fields and "assets" in fields:
-        check_access(name)
-        return str(_dequantised(_plain_folder_of(name), name, lambda: _joined(fields["assets"]))), {}
+        check_terms(name)
+        return str(_dequantised(_plain_folder_of(name), name, lambda: joined(fields["assets"]))), {}
     if fields:
         return fields["hub"], _hub_options(name, fields["hub"])
     path = Path(name).expanduser()

@@ -179,28 +179,6 @@ def test_the_presets_are_the_papers_and_the_default():
     assert all(isinstance(p["lr"], float) for p in [*presets().values(), preset("any")])
 
 
-def test_terms_are_shown_and_have_to_be_accepted_before_anything_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(teachers, "fetch", lambda name: tmp_path / name)
-    monkeypatch.delenv("DSKD_ACCEPT_TERMS", raising=False)
-    with pytest.raises(PermissionError, match=r"Gemma Terms of Use: read .*gemma-terms.*ACCEPT_TERMS=gemma3-270m"):
-        load_teacher("gemma3-270m")
-    monkeypatch.setenv("DSKD_ACCEPT_TERMS", "other, gemma3-270m")
-    teachers.check_access("gemma3-270m")
-    teachers.check_access("smollm2-135m")
-
-
-def test_a_file_in_parts_is_put_together_for_as_long_as_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSKD_CACHE", str(tmp_path))
-    for place, text in enumerate((b"one ", b"two")):
-        (tmp_path / f"x.gguf.part0{place}").write_bytes(text)
-    monkeypatch.setattr(teachers, "fetch", lambda name: tmp_path / name)
-    with teachers._joined(["x.gguf.part00", "x.gguf.part01"]) as file:
-        assert (file.name, file.read_bytes()) == ("x.gguf", b"one two")
-    assert not file.exists()
-    with teachers._joined(["x.gguf.part00"]) as file:
-        assert file == tmp_path / "x.gguf.part00"
-
-
 def test_a_hub_id_takes_its_presets_settings_and_anything_else_the_defaults():
     assert preset("mistralai/Mistral-7B-Instruct-v0.1") == preset("mistral-7b-instruct")
     other = preset("someone/else")
