@@ -18,6 +18,7 @@ of the subject for MMLU; one question of the same paragraph for SQuAD, whose ans
 
 import argparse
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -273,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         for name in given.model:
-            if not Path(name).is_dir() and name.count("/") != 1:
+            if not Path(name).is_dir() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
                 raise FileNotFoundError(f"there is no model folder {name}: give a folder with config.json, or a hub id")
         tokenizer = AutoTokenizer.from_pretrained(given.model[0])
         models = {name: AutoModelForCausalLM.from_pretrained(name, dtype=given.dtype) for name in given.model}
