@@ -160,8 +160,9 @@ def test_the_command_line_scores_any_model_folder(llamas, tokenizer, tmp_path, c
     assert "'arc' is unknown" in capsys.readouterr().err
 
 
-def test_a_model_folder_that_is_not_there_is_named(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["/nothing", "./nothing", "nothing", "/a/longer/nothing"])
+def test_a_model_folder_that_is_not_there_is_named(name, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main(["--model", str(tmp_path / "nothing"), "--tasks", "piqa", "--out", str(tmp_path / "out.csv")])
+        main(["--model", name, "--tasks", "piqa", "--out", str(tmp_path / "out.csv")])
     assert "there is no model folder" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
