@@ -103,7 +103,7 @@ rule notebook:
         data="files" if os.environ.get("DSKD_DATA") else "none",
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in ASKED.items() if OF[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
-    threads: workflow.cores or 8
+    threads: workflow.resource_settings.cores or 8
     resources:
         mem_mb=lambda w: int(1000 * planned(w).get("memory_gb", 8)),
         runtime=lambda w: max(60, int(3 * sum(planned(w).get("minutes", {}).values()))),
