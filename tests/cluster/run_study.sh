@@ -11,7 +11,9 @@ git clone --quiet . "$home/study" 2>/dev/null || git -C "$home/study" pull --qui
 ln -sfn "$root/.venv" "$home/study/.venv"
 cd "$home/study"
 touch .venv/.ready
-PYTHONPATH=$home/study make study PROFILE=smoke WHERE=slurm > "$home/make.log" 2>&1 &
+cp -r workflow/profiles/slurm workflow/profiles/here # as a user would, for a cluster of few cores
+printf 'set-threads:\n  notebook: %s\n' "$(nproc)" >> workflow/profiles/here/config.yaml
+PYTHONPATH=$home/study make study PROFILE=smoke WHERE=here > "$home/make.log" 2>&1 &
 batch=$!
 results=runs/smollm2-135m/smoke/results
 # The job of notebook 04 is killed once its students are being trained.
