@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dskd_utils.artefacts import safe_name
-from dskd_utils.profiles import profile
+from dskd_utils.profiles import ASKED, profile
 
 # Jobs use the environment that snakemake runs in, activated or not.
 shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
@@ -15,9 +15,7 @@ TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2
 PROFILE = config.get("profile", "quick")
 SEED = config.get("seed", 0)
 SOURCE = config.get("source", "package")
-# Parameters of single notebooks that may be asked for; empty takes the profile's.
-OF = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
-ASKED = {name: config[name] for name in OF if config.get(name)}
+GIVEN = {name: config[name] for name in ASKED if config.get(name)}
 
 # What each notebook reads: the results of other notebooks, and the rooms of the package that it runs.
 BEFORE = {
@@ -45,7 +43,7 @@ ROOMS = {
 }
 BUDGET = profile(PROFILE)
 # Only where some are asked for, by name or by the profile.
-LONG = {"06-ablations": ASKED.get("grids", BUDGET.grids), "08-costs": ASKED.get("rounds", BUDGET.cost_rounds)}
+LONG = {"06-ablations": GIVEN.get("grids", BUDGET.grids), "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
 NOTEBOOKS = [name for name in BEFORE if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
 
@@ -101,7 +99,7 @@ rule notebook:
         teacher=lambda w: TEACHERS[w.teacher],
         # Not in the command: a first DATA_DIR changes the text and adds a benchmark, so it must run again.
         data="files" if os.environ.get("DSKD_DATA") else "none",
-        asked=lambda w: " ".join(f"-p {name} {value}" for name, value in ASKED.items() if OF[name] == w.notebook),
+        asked=lambda w: " ".join(f"-p {name} {value}" for name, value in GIVEN.items() if ASKED[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8
     resources:

@@ -11,6 +11,8 @@ STORES = {
     "memory": "main memory, computed anew by every run",
     "none": "nowhere, the teacher runs at every step and search",
 }
+# Options of `make study` for single notebooks, by notebook; where one is empty the profile decides.
+ASKED = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
 SCALES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from dskd_utils.report.tables import ASKED, study_command
+from dskd_utils.profiles import ASKED
+from dskd_utils.report.tables import study_command
 
 TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provenance_box starts with
 NUMBERS = re.compile(r"studies/[\w.-]+/\d\d-[a-z-]+")

@@ -6,10 +6,9 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.evaluate.significance import SMALLEST, verdict
+from dskd_utils.profiles import ASKED
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
 
-# Options of `make study` for single notebooks; where one is empty the profile decides.
-ASKED = ("seeds", "controls", "grids", "rounds")
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
 METHODS |= {  # controls
     "without_antonyms": "DSKD without antonyms",
