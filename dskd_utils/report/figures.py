@@ -1,5 +1,6 @@
 """Figures of the book that stand still (paper, section 4, Tables 2, 3 and 8)."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def span_lengths(rates: Mapping[str, list[float]]) -> Figure:
         axis.plot(range(1, len(values) + 1), values, dash, marker=MARKERS[place], color=COLOURS[place], label=name)
     axis.set(xlabel="longest span m (tokens)", ylabel="relations kept (%)", xticks=range(1, 6), ylim=(0, 102))
     least = min(values[2] for name, values in rates.items() if not name.startswith("paper"))
-    axis.set_title(f"Spans of up to three tokens keep {least:.0f}% of the relations or more")
+    axis.set_title(f"Spans of up to three tokens keep {math.floor(least)}% of the relations or more")
     axis.legend(frameon=False)
     figure.tight_layout()
     return figure
@@ -187,8 +188,8 @@ def waterfall_chart(steps: pd.DataFrame) -> Figure:
     axes[0].invert_yaxis()
     first, last = steps.loc[steps.step == "merged"].iloc[0], steps.iloc[-1]
     figure.suptitle(
-        f"Of {first.synonym:,} synonym and {first.antonym:,} antonym pairs, {last.synonym:,} and {last.antonym:,} "
-        "reach the dictionary"
+        f"{first.synonym:,} synonym and {first.antonym:,} antonym pairs become {last.synonym:,} and {last.antonym:,} "
+        "in the dictionary"
     )
     figure.tight_layout()
     return figure
