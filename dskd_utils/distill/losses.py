@@ -111,7 +111,8 @@ class _FusedKD(torch.autograd.Function):
             index = targets[part][:, None]
             for i, (_, temperature, divergence) in enumerate(settings):
                 logits = _logits(hidden[i][part], head, softcap, buffers[1, : len(part)])
-                found = step(logits, teacher, spreads[temperature], index, weights[i], divergence, softcap)
+                double = temperature == 2
+                found = step(logits, teacher, spreads[temperature], index, weights[i], double, divergence, softcap)
                 sums[:, i] += found.sum(1)
                 grads[i][part] = (logits @ head).float()
         ctx.save_for_backward(*[(grad / n).to(one.dtype) for grad, one in zip(grads, hidden, strict=True)])
@@ -139,20 +140,24 @@ def _spread(logits: Tensor, temperature: Tensor) -> Tensor:
     return (logits.float() / temperature).logsumexp(1, keepdim=True)
 
 
-def _step(buffer, teacher, spread, index, weights, divergence: str, softcap: float | None) -> Tensor:
+def _step(buffer, teacher, spread, index, weights, double: bool, divergence: str, softcap: float | None) -> Tensor:
     """CE and T^2 * divergence of each row, `(2, c)`; `buffer`, the logits, becomes the slope of their weighted sum.
 
     All arithmetic is in fp32, whatever the buffers hold. Sums over the rows are left to the caller: Inductor fuses the
-    rest into few passes over memory.
+    rest into few passes over memory. Exponentials are what it then costs, so both softmaxes of the student share their
+    maximum, and with `double`, a temperature of 2, one exponential: exp(x) is the square of exp(x / 2).
     """
     alpha, temperature = weights[0], weights[1]
     logits, teacher = buffer.float(), teacher.float()
-    own = logits.logsumexp(1, keepdim=True)
-    ce = own - logits.gather(1, index)
-    slope = (logits - own).exp() - (torch.arange(logits.shape[1], device=logits.device) == index).float()
-    log_ps = logits / temperature - _spread(logits, temperature)
+    below = logits - logits.amax(1, keepdim=True)
+    soft = (below / temperature).exp()
+    plain = soft.square() if double else below.exp()
+    plain_sum, soft_sum = plain.sum(1, keepdim=True), soft.sum(1, keepdim=True)
+    ce = plain_sum.log() - below.gather(1, index)
+    slope = plain / plain_sum - (torch.arange(logits.shape[1], device=logits.device) == index).float()
+    log_ps = below / temperature - soft_sum.log()
     log_pt = teacher / temperature - spread
-    ps, pt = log_ps.exp(), log_pt.exp()
+    ps, pt = soft / soft_sum, log_pt.exp()
     if divergence == "forward":
         value, bend = (pt * (log_pt - log_ps)).sum(1), ps - pt
     else:

@@ -1,9 +1,10 @@
 """Teacher and two students on five-shot choice questions against lm-evaluation-harness (paper, section 5, Table 12).
 
-`python tests/bench/bench_evaluation.py [--questions N] [--task NAME] [--dtype D]`; aim: at least 5 times faster with
+`python tests/bench/bench_evaluation.py [--questions N] [--tasks NAME ...] [--dtype D]`; aim: at least 5 times faster with
 the same choices. Both score the same token ids: the harness one model after the other by `HFLM` with its batch size
 set on the model, this code all three in one pass over their shared trunk, with the shared examples computed once. The
-two take turns over parts of the questions, so that other work on the machine meets both.
+two take turns over parts of the questions, so that other work on the machine meets both. Several tasks share the
+number of questions (PIQA's validation split alone has fewer than 2,000).
 """
 
 import argparse
@@ -22,7 +23,7 @@ from dskd_utils.sources.teachers import load_teacher
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--teacher", default="smollm2-135m")
-    parser.add_argument("--task", default="arc_challenge")
+    parser.add_argument("--tasks", nargs="+", default=["piqa", "commonsense_qa"])
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--layers", type=int, default=27)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -33,11 +34,12 @@ def main() -> None:
     tokenizer = teacher.tokenizer
     models = {"teacher": teacher.model}
     models |= {init: make_student(teacher, given.layers, init=init).as_model() for init in ("last", "next")}
-    split = "test" if given.task in ("mmlu", "arc_challenge") else "validation"
-    asked = sample_questions(load_task(given.task, split), given.questions)
-    pool = load_task(given.task, "dev" if given.task == "mmlu" else "train")
-    exemplars = choose_exemplars(given.task, asked, pool, 5)
-    prompts = build_prompts(tokenizer, asked, exemplars, "likelihood", teacher.model.config.max_position_embeddings)
+    room = teacher.model.config.max_position_embeddings
+    prompts = []
+    for task, count in zip(given.tasks, np.diff(np.linspace(0, given.questions, len(given.tasks) + 1).astype(int))):
+        asked = sample_questions(load_task(task, "test" if task in ("mmlu", "arc_challenge") else "validation"), count)
+        exemplars = choose_exemplars(task, asked, load_task(task, "dev" if task == "mmlu" else "train"), 5)
+        prompts += build_prompts(tokenizer, asked, exemplars, "likelihood", room)
     harnesses = [HFLM(pretrained=model, tokenizer=tokenizer, batch_size=given.batch_size) for model in models.values()]
     fast, slow, asked_of, same = 0.0, 0.0, 0, np.zeros(len(models))
     for part in np.array_split(np.arange(len(prompts)), given.parts):
@@ -57,7 +59,7 @@ def main() -> None:
         print(f"{part[-1] + 1} questions: {slow / fast:.2f} times faster so far", flush=True)
     equal = [f"{name} {share:.1%}" for name, share in zip(models, same / len(prompts), strict=True)]
     print(
-        f"{given.task} {split}, {len(prompts)} questions, 5-shot, {asked_of} requests, {len(models)} models, "
+        f"{', '.join(given.tasks)}, {len(prompts)} questions, 5-shot, {asked_of} requests, {len(models)} models, "
         f"{given.dtype}"
     )
     print(f"questions a second: this code {len(prompts) / fast:.2f}, the harness {len(prompts) / slow:.2f}")
