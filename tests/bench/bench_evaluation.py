@@ -1,7 +1,7 @@
 """Teacher and two students on five-shot choice questions against lm-evaluation-harness (paper, section 5, Table 12).
 
-`python tests/bench/bench_evaluation.py [--questions N] [--tasks NAME ...] [--dtype D]`; aim: at least 5 times faster with
-the same choices. Both score the same token ids: the harness one model after the other by `HFLM` with its batch size
+`python tests/bench/bench_evaluation.py [--questions N] [--tasks NAME ...] [--dtype D]`; aim: at least 5 times faster
+with the same choices. Both score the same token ids: the harness one model after the other by `HFLM` with its batch size
 set on the model, this code all three in one pass over their shared trunk, with the shared examples computed once. The
 two take turns over parts of the questions, so that other work on the machine meets both. Several tasks share the
 number of questions (PIQA's validation split alone has fewer than 2,000).
@@ -36,8 +36,9 @@ def main() -> None:
     models |= {init: make_student(teacher, given.layers, init=init).as_model() for init in ("last", "next")}
     room = teacher.model.config.max_position_embeddings
     prompts = []
-    for task, count in zip(given.tasks, np.diff(np.linspace(0, given.questions, len(given.tasks) + 1).astype(int))):
-        asked = sample_questions(load_task(task, "test" if task in ("mmlu", "arc_challenge") else "validation"), count)
+    for task in given.tasks:
+        questions = load_task(task, "test" if task in ("mmlu", "arc_challenge") else "validation")
+        asked = sample_questions(questions, given.questions // len(given.tasks))
         exemplars = choose_exemplars(task, asked, load_task(task, "dev" if task == "mmlu" else "train"), 5)
         prompts += build_prompts(tokenizer, asked, exemplars, "likelihood", room)
     harnesses = [HFLM(pretrained=model, tokenizer=tokenizer, batch_size=given.batch_size) for model in models.values()]
