@@ -1,7 +1,7 @@
 """Teacher and two students on five-shot choice questions against lm-evaluation-harness (paper, section 5, Table 12).
 
 `python tests/bench/bench_evaluation.py [--questions N] [--tasks NAME ...] [--dtype D]`; aim: at least 5 times faster
-with the same choices. Both score the same token ids: the harness one model after the other by `HFLM` with its batch size
+with the same choices. Both score the same token ids: the harness one model after the other by `HFLM`, its batch size
 set on the model, this code all three in one pass over their shared trunk, with the shared examples computed once. The
 two take turns over parts of the questions, so that other work on the machine meets both. Several tasks share the
 number of questions (PIQA's validation split alone has fewer than 2,000).
