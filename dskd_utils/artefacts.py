@@ -138,11 +138,13 @@ def replace_folder(temporary: Path, path: Path) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> Path:
     """Write `value` as indented JSON, atomically; returns the path."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=1, ensure_ascii=False, default=plain_json) + "\n", encoding="utf-8"
+        )
     return Path(path)
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """JSON form of NumPy and torch scalars, paths and sets."""
     if hasattr(value, "item"):
         return value.item()
@@ -158,6 +160,17 @@ def read_json(path: str | os.PathLike) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON (line {error.lineno}): delete it and run again") from error
+
+
+def peak_memory() -> float:
+    """The most main memory that this process has held so far, in units of 2^30 bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # `ru_maxrss` of a process that another one started counts the starter's memory too
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if platform.system() == "Darwin" else 2**20)
 
 
 def hardware() -> dict[str, Any]:

@@ -4,7 +4,6 @@ The plain loop that all is compared with is what one would write: a full forward
 all logits, autograd; the same student, optimiser, batches and number format.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from dskd_utils.artefacts import peak_memory
 from dskd_utils.distill.candidates import CandidateIndex
 from dskd_utils.distill.losses import compiled_step, fused_kd_loss
 from dskd_utils.distill.objective import Objective
@@ -153,16 +153,6 @@ def operations(step: Step, number: int = 0) -> int:
 def can_compile() -> bool:
     """Whether `torch.compile` works here; the losses then use it."""
     return compiled_step("cpu") is not None
-
-
-def peak_memory() -> float:
-    """The most main memory that this process has held so far, GiB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # `ru_maxrss` of a process that another one started counts the starter's memory too
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / GIB
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
 
 
 def loss_memory(n: int = 4096, vocabulary: int = 49_152, width: int = 576) -> float:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dskd_utils.artefacts import read_json, write_json
-from dskd_utils.costs import peak_memory, store_steps
+from dskd_utils.artefacts import peak_memory, read_json, write_json
+from dskd_utils.costs import store_steps
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import Student, make_student
 from dskd_utils.senses.live_states import LiveStates

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import re
 import sys
 import textwrap
@@ -19,6 +18,7 @@ from dskd_utils.report.claims import claims, tally
 from dskd_utils.report.summary import answer, result_table, setting
 from dskd_utils.report.values import DEFAULT_TEACHER
 from dskd_utils.report.verdicts import NotRunError, Results
+from dskd_utils.results import read_results
 from dskd_utils.sources.assets import find_asset
 from dskd_utils.sources.teachers import preset
 
@@ -29,7 +29,7 @@ QUICK_SPEED = {"float32": 60.0, "bfloat16": 30.0}  # GFLOP/s at which profile qu
 def load_results(root: Path, teacher: str = DEFAULT_TEACHER) -> Results:
     """The committed results of a teacher by notebook."""
     folder = root / "book" / "studies" / teacher / "results"
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: read_results(path) for path in sorted(folder.glob("*.json"))}
 
 
 def results_block(results: Results) -> str:

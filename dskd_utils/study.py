@@ -19,8 +19,9 @@ import pandas as pd
 import torch
 
 from dskd_utils import plan
-from dskd_utils.artefacts import digest, project_root, provenance, read_json, safe_name, write_json
+from dskd_utils.artefacts import digest, file_sha256, peak_memory, project_root, provenance, safe_name
 from dskd_utils.profiles import STORES, Profile, profile
+from dskd_utils.results import read_results, write_results
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
 from dskd_utils.variants import settings
 
@@ -78,6 +79,11 @@ class Study:
         return {}
 
     @cached_property
+    def read(self) -> dict[str, str]:
+        """sha256 of the results files that this run has read, by their names."""
+        return {}
+
+    @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded at the first use."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -88,16 +94,21 @@ class Study:
         return self.folder / kind / f"{alias}-{digest(parameters)}"
 
     def save(self, **values: Any) -> Path:
-        """Write `results/<notebook>.json`: the values, the notebook's parameters and the provenance."""
+        """Write `results/<notebook>.json` in the schema of `results`: values, parameters and provenance."""
         record = {
             "teacher": self.teacher_name,
             "profile": asdict(self.profile),
             "parameters": self.parameters,
             "files": self.data_dir is not None,  # which folder is nobody's business
             **{name: _table(value) for name, value in values.items()},
-            "provenance": provenance(time.monotonic() - self.started, dtype=self.dtype),
+            "provenance": provenance(
+                time.monotonic() - self.started,
+                dtype=self.dtype,
+                peak_memory_gb=round(peak_memory(), 2),
+                inputs=dict(sorted(self.read.items())),
+            ),
         }
-        return write_json(self.results / f"{self.notebook}.json", record)
+        return write_results(self.results / f"{self.notebook}.json", record)
 
     def result(self, notebook: str) -> dict[str, Any]:
         """What another notebook of this run saved, or the batch's where this run has none.
@@ -106,8 +117,9 @@ class Study:
             FileNotFoundError: neither is there; names the command that makes it.
         """
         for folder in (self.results, self.folder / "results"):
-            if (folder / f"{notebook}.json").is_file():
-                return read_json(folder / f"{notebook}.json")
+            if (path := folder / f"{notebook}.json").is_file():
+                self.read[path.name] = file_sha256(path)
+                return read_results(path)
         raise FileNotFoundError(
             f"notebook {notebook} has no results for {self.teacher_name} at profile {self.profile.name}: run it, or "
             f"`make study TEACHER={self.teacher_name} PROFILE={self.profile.name}`"

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dskd_utils"
 ROOMS = ["sources", "lexicon", "senses", "distill", "evaluate", "report"]
-FREE = {"artefacts", "profiles"}  # what every room may use
+FREE = {"artefacts", "profiles", "results"}  # what every room may use
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
 

@@ -18,6 +18,7 @@ import yaml
 
 from dskd_utils.profiles import ASKED
 from dskd_utils.report.tables import study_command
+from dskd_utils.results import read_results as read_record
 
 TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provenance_box starts with
 NUMBERS = re.compile(r"studies/[\w.-]+/\d\d-[a-z-]+")
@@ -57,7 +58,7 @@ def read_results(sources: Path) -> dict[str, dict[str, Any]]:
     """Results of all studies in the book's sources, by page (`studies/<teacher>/<notebook>`)."""
     found = {}
     for path in sorted((sources / "studies").glob("*/results/*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_record(path)
         if isinstance(record, dict) and "provenance" in record:
             found[f"studies/{path.parents[1].name}/{path.stem}"] = record
     return found

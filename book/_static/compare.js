@@ -96,8 +96,7 @@
   }
 
   function parse(text, name) {
-    // Python writes NaN and Infinity, which are no JSON.
-    const record = JSON.parse(text.replace(/([:[,]\s*)(NaN|-?Infinity)(?=\s*[,\]}])/g, "$1null"));
+    const record = JSON.parse(text);
     const inner = record && typeof record === "object" && record[name];
     return inner && typeof inner === "object" ? inner : record;
   }

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
-
 IGNORED = -100
 DIVERGENCES = ("forward", "reverse", "js")
 WORTH_COMPILING = 2**22  # logits of a batch from which a compiled step pays
@@ -109,10 +108,9 @@ class _FusedKD(torch.autograd.Function):
             teacher = _logits(teacher_hidden[part], head, softcap, buffers[0, : len(part)])
             spreads = {one.temperature: spread(teacher, pair[1]) for one, pair in zip(settings, weights, strict=True)}
             index = targets[part][:, None]
-            for i, (_, temperature, divergence) in enumerate(settings):
+            for i, (_, T, divergence) in enumerate(settings):
                 logits = _logits(hidden[i][part], head, softcap, buffers[1, : len(part)])
-                double = temperature == 2
-                found = step(logits, teacher, spreads[temperature], index, weights[i], double, divergence, softcap)
+                found = step(logits, teacher, spreads[T], index, weights[i], T == 2, divergence, softcap)
                 sums[:, i] += found.sum(1)
                 grads[i][part] = (logits @ head).float()
         ctx.save_for_backward(*[(grad / n).to(one.dtype) for grad, one in zip(grads, hidden, strict=True)])
@@ -123,8 +121,7 @@ class _FusedKD(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, _ce, _kl, *grad_totals):
-        found = [grad * outer for grad, outer in zip(ctx.saved_tensors, grad_totals, strict=True)]
-        return None, None, None, None, None, None, *found
+        return (None,) * 6 + tuple(grad * outer for grad, outer in zip(ctx.saved_tensors, grad_totals, strict=True))
 
 
 def _logits(hidden: Tensor, head: Tensor, softcap: float | None, out: Tensor) -> Tensor:
@@ -143,20 +140,19 @@ def _spread(logits: Tensor, temperature: Tensor) -> Tensor:
 def _step(buffer, teacher, spread, index, weights, double: bool, divergence: str, softcap: float | None) -> Tensor:
     """CE and T^2 * divergence of each row, `(2, c)`; `buffer`, the logits, becomes the slope of their weighted sum.
 
-    All arithmetic is in fp32, whatever the buffers hold. Sums over the rows are left to the caller: Inductor fuses the
-    rest into few passes over memory. Exponentials are what it then costs, so both softmaxes of the student share their
-    maximum, and with `double`, a temperature of 2, one exponential: exp(x) is the square of exp(x / 2).
+    In fp32, whatever the buffers hold. Sums over the rows are left to the caller: Inductor fuses the rest into few
+    passes over memory, and exponentials are what it then costs. With `double`, a temperature of 2, both softmaxes of
+    the student need but one: exp(x) is the square of exp(x / 2).
     """
     alpha, temperature = weights[0], weights[1]
     logits, teacher = buffer.float(), teacher.float()
     below = logits - logits.amax(1, keepdim=True)
     soft = (below / temperature).exp()
-    plain = soft.square() if double else below.exp()
-    plain_sum, soft_sum = plain.sum(1, keepdim=True), soft.sum(1, keepdim=True)
-    ce = plain_sum.log() - below.gather(1, index)
-    slope = plain / plain_sum - (torch.arange(logits.shape[1], device=logits.device) == index).float()
-    log_ps = below / temperature - soft_sum.log()
-    log_pt = teacher / temperature - spread
+    hard = soft.square() if double else below.exp()
+    soft_sum, hard_sum = soft.sum(1, keepdim=True), hard.sum(1, keepdim=True)
+    ce = hard_sum.log() - below.gather(1, index)
+    slope = hard / hard_sum - (torch.arange(logits.shape[1], device=logits.device) == index).float()
+    log_ps, log_pt = below / temperature - soft_sum.log(), teacher / temperature - spread
     ps, pt = soft / soft_sum, log_pt.exp()
     if divergence == "forward":
         value, bend = (pt * (log_pt - log_ps)).sum(1), ps - pt

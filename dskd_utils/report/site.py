@@ -11,6 +11,7 @@ import nbformat
 import yaml
 
 from dskd_utils.artefacts import atomic_path, project_root, safe_name
+from dskd_utils.results import read_results
 
 
 def collect(teacher: str, profile: str, target: Path) -> list[Path]:
@@ -18,6 +19,7 @@ def collect(teacher: str, profile: str, target: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: the study has not been run.
+        ValueError: its results are not of this version's schema.
     """
     folder = project_root() / "runs" / teacher / profile
     notebooks = sorted((folder / "notebooks").glob("*.ipynb"))
@@ -33,6 +35,7 @@ def collect(teacher: str, profile: str, target: Path) -> list[Path]:
             temporary.write_text(nbformat.writes(cleaned(nbformat.read(path, as_version=4))) + "\n", encoding="utf-8")
         copies.append(target / path.name)
     for path in sorted((folder / "results").glob("*.json")):
+        read_results(path)  # refuses what is not of the schema
         shutil.copyfile(path, target / "results" / path.name)
     return copies
 

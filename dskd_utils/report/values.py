@@ -5,7 +5,6 @@
 `paper` (what the paper prints or states), `profiles` and `teachers` (this repository's settings).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from dskd_utils.report.paper import sources as paper_sources
+from dskd_utils.results import read_results
 
 DEFAULT_TEACHER = "smollm2-135m"
 SETTINGS = {"profiles": "profiles.yaml", "teachers": "teachers.yaml"}
@@ -98,7 +98,7 @@ def load(file: str, studies: Path) -> Any:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
         raise LookupError(f"there are no results {path.stem} in {path.parent.name} of {path.parents[1].name}: {known}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_results(path)
 
 
 def results_path(file: str, studies: Path) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from dskd_utils import costs
+from dskd_utils.artefacts import peak_memory
 from dskd_utils.distill.candidates import candidate_index
 from dskd_utils.distill.losses import fused_kd_loss, kd_loss
 from dskd_utils.distill.students import make_student
@@ -88,7 +89,7 @@ def main() -> None:
         print(ratio_table(costs.times_faster(seconds, counted, pairs)).to_string(index=False))
         row = kinds["DSKD"](0)[0]
         print(f"positions with the sense loss: {row['positions']:.0f} of {positions // given.steps:,} a step")
-        print(f"peak memory of the process: {costs.peak_memory():.2f} GiB")
+        print(f"peak memory of the process: {peak_memory():.2f} GiB")
 
 
 if __name__ == "__main__":

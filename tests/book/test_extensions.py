@@ -28,11 +28,12 @@ def record(teacher="tiny", profile="quick", seed=0):
     """A results file as `Study.save` writes it."""
     hardware = {"cores": 2, "architecture": "x86_64", "vector_unit": "AVX2", "accelerators": [], "memory_gb": 23.6}
     return {
+        "schema_version": 1,
         "teacher": teacher,
         "profile": {"name": profile, "scale": 0.25},
         "parameters": {"seed": seed},
-        "provenance": {"commit": "0123456789ab", "hardware": hardware, "seconds": 421.3,
-                       "finished": "2026-11-24T10:00:00"},
+        "provenance": {"commit": "0123456789ab", "hardware": hardware | {"python": "3.11"}, "seconds": 421.3,
+                       "finished": "2026-11-24T10:00:00", "versions": {}, "dtype": "float32"},
         "numbers": {"a": 1.5, "text": "x" * 200, "words": ["one", "two"], "missing": float("nan")},
     }  # fmt: skip
 

@@ -63,7 +63,7 @@ class TestCompareWithYourRun:
 
     @pytest.fixture
     def record(self):
-        """The results that the page shows, as a run of a reader's would write them, with Python's NaN."""
+        """The results that the page shows, as a run of a reader's would write them."""
         return json.loads((BOOK / STUDY / "results" / "05-evaluation.json").read_text())
 
     def rows(self, page):
