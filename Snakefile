@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dskd_utils.artefacts import safe_name
-from dskd_utils.profiles import ASKED, profile
+from dskd_utils.profiles import ASKED, READS, profile
 
 # Jobs use the environment that snakemake runs in, activated or not.
 shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
@@ -17,18 +17,7 @@ SEED = config.get("seed", 0)
 SOURCE = config.get("source", "package")
 GIVEN = {name: config[name] for name in ASKED if config.get(name)}
 
-# What each notebook reads: the results of other notebooks, and the rooms of the package that it runs.
-BEFORE = {
-    "01-lexicon": [],
-    "02-senses": ["01-lexicon"],
-    "03-sense-maps": ["02-senses"],
-    "04-distillation": ["02-senses"],
-    "05-evaluation": ["04-distillation"],
-    "06-ablations": ["02-senses"],
-    "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
-    "08-costs": ["04-distillation"],
-    "09-worked-example": ["04-distillation"],
-}
+# The rooms of the package that each notebook runs; whose results it reads is in `profiles`.
 BASE = ["sources", "lexicon", "senses", "report"]
 ROOMS = {
     "01-lexicon": BASE,
@@ -44,7 +33,7 @@ ROOMS = {
 BUDGET = profile(PROFILE)
 # Only where some are asked for, by name or by the profile.
 LONG = {"06-ablations": GIVEN.get("grids", BUDGET.grids), "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
-NOTEBOOKS = [name for name in BEFORE if LONG.get(name, True)]
+NOTEBOOKS = [name for name in READS if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
 
 
@@ -89,7 +78,7 @@ rule notebook:
         source="notebooks/{notebook}.ipynb",
         code=code,
         plan=ancient(f"{FOLDER}/plan.json"),
-        before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in BEFORE[w.notebook]],
+        before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in READS[w.notebook]],
     output:
         executed=f"{FOLDER}/notebooks/{{notebook}}.ipynb",
         result=f"{FOLDER}/results/{{notebook}}.json",

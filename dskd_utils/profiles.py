@@ -11,6 +11,18 @@ STORES = {
     "memory": "main memory, computed anew by every run",
     "none": "nowhere, the teacher runs at every step and search",
 }
+# Whose results each notebook of a study reads.
+READS = {
+    "01-lexicon": [],
+    "02-senses": ["01-lexicon"],
+    "03-sense-maps": ["02-senses"],
+    "04-distillation": ["02-senses"],
+    "05-evaluation": ["04-distillation"],
+    "06-ablations": ["02-senses"],
+    "07-tables": ["01-lexicon", "02-senses", "03-sense-maps", "04-distillation", "05-evaluation"],
+    "08-costs": ["04-distillation"],
+    "09-worked-example": ["04-distillation"],
+}
 # Options of `make study` for single notebooks, by notebook; where one is empty the profile decides.
 ASKED = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
 SCALES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)

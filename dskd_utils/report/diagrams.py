@@ -1,4 +1,4 @@
-"""The diagrams of the pages on the method, drawn by code (paper, sections 3 and 4, Figure 2).
+"""The diagrams of the pages on the method and on the batch, drawn by code (paper, sections 3 and 4, Figure 2).
 
 `python -m dskd_utils.report.diagrams` writes them to `book/_static/diagrams`; a test compares the files with the code.
 """
@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from dskd_utils.profiles import READS
 from dskd_utils.report.svg import Drawing
 
 FOLDER = Path(__file__).parents[2] / "book" / "_static" / "diagrams"
@@ -203,8 +204,49 @@ def loss() -> Drawing:
     return d
 
 
+# Column and row of each notebook's box; a notebook stands below all that it reads.
+_PLACES = {
+    "01-lexicon": (2, 0), "02-senses": (2, 1), "03-sense-maps": (0, 2), "04-distillation": (2, 2),
+    "05-evaluation": (1, 3), "06-ablations": (4, 2), "07-tables": (0, 4), "08-costs": (2, 3),
+    "09-worked-example": (3, 3), "the book": (2, 5),
+}  # fmt: skip
+
+
+def batch() -> Drawing:
+    """What the batch runs, in which order: an arrow leads from a notebook to one that reads its results."""
+    d = Drawing(
+        "batch",
+        640,
+        462,
+        "The notebooks of a study, in the order of the batch",
+        "01 lexicon is read by 02 senses, and that by 03 sense maps, 04 distillation and 06 ablations. 05 evaluation, "
+        "08 costs and 09 worked example read 04. 07 tables reads 03 and 05 and what these read. The book is built from "
+        "all of them.",
+    )
+    reads = {**READS, "the book": list(READS)}
+    middle = {name: 64 + 128 * column for name, (column, _) in _PLACES.items()}
+    top = {name: 8 + 80 * row for name, (_, row) in _PLACES.items()}
+    for name, sources in reads.items():
+        further = {each for source in sources for each in _all_read(source)}
+        for source in sources:
+            if source not in further:  # what it reads through another has no arrow of its own
+                a, b = (middle[source], top[source] + 46), (middle[name], top[name] - 2)
+                bend = b[1] - 16
+                d.line([a, (a[0], bend), (b[0], bend), b] if a[0] != b[0] else [a, b], arrow=True)
+    for name in reads:
+        number, _, words = name.partition("-")
+        lines = [number, words.replace("-", " ")] if words else [name]
+        d.box(middle[name] - 58, top[name], 116, 46, lines, size=13, colour="rule" if words else "blue")
+    return d
+
+
+def _all_read(name: str) -> set[str]:
+    """All notebooks whose results a notebook reads, by itself or through another."""
+    return set(READS[name]).union(*(_all_read(each) for each in READS[name]))
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
-    each.__name__: each for each in (overview, decoder, senses, negation, composition, loss)
+    each.__name__: each for each in (overview, decoder, senses, negation, composition, loss, batch)
 }
 
 

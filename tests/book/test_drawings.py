@@ -18,6 +18,13 @@ def test_the_committed_file_is_what_the_code_draws(name):
     assert len(committed) < 20_000
 
 
+def test_every_notebook_stands_below_all_that_it_reads_and_in_a_place_of_its_own():
+    places = diagrams._PLACES
+    assert set(places) == {*diagrams.READS, "the book"} and len(set(places.values())) == len(places)
+    for name, sources in diagrams.READS.items():
+        assert all(places[source][1] < places[name][1] < places["the book"][1] for source in sources)
+
+
 def test_no_other_file_lies_beside_them():
     assert {path.stem for path in diagrams.FOLDER.iterdir()} == set(NAMES)
 
