@@ -1,6 +1,7 @@
 """Grids of students: what varies, read from YAML (paper, sections 5.1 and 6, Tables 4, 5, 6 and 9, Figure 3a).
 
 A grid is a title, a number of training tokens and blocks of settings; each block stands for the product of its lists.
+Where `pairs` is given, its students are also asked about so many pairs of synonyms and antonyms of validation words.
 A setting that a block does not name has the teacher's preset, or the paper's value.
 """
 
@@ -45,6 +46,7 @@ class Grid:
         tokens: of the training text that are read, its first; 0 for all.
         cells: the settings of each student, by a name made of them.
         lines: the line of the file on which the block of each student starts.
+        pairs: of validation words, that each student is asked about; 0 for none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Grid:
     tokens: int
     cells: dict[str, dict[str, Any]]
     lines: dict[str, int]
+    pairs: int = 0
 
 
 def cell_name(settings: Mapping[str, Any]) -> str:
@@ -79,10 +82,11 @@ def read_grid(name: str) -> Grid:
         data, marks = yaml.safe_load(text), yaml.compose(text)
     except yaml.YAMLError as error:
         raise ValueError(f"grid {path.name} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict) or set(data) != {"title", "tokens", "vary"}:
-        raise ValueError(f"grid {path.name} must have the fields title, tokens and vary, and no others")
-    if not isinstance(data["tokens"], int) or data["tokens"] < 0:
-        raise ValueError(f"grid {path.name}: tokens must be a number of training tokens, or 0 for all of them")
+    if not isinstance(data, dict) or {*data, "pairs"} != {"title", "tokens", "pairs", "vary"}:
+        raise ValueError(f"grid {path.name} must have the fields title, tokens and vary, may have pairs, and no others")
+    for field, meaning in (("tokens", "training tokens, or 0 for all of them"), ("pairs", "word pairs, or 0 for none")):
+        if not isinstance(data.setdefault(field, 0), int) or data[field] < 0:
+            raise ValueError(f"grid {path.name}: {field} must be a number of {meaning}")
     cells: dict[str, dict[str, Any]] = {}
     lines: dict[str, int] = {}
     blocks = next(node for key, node in marks.value if key.value == "vary").value
@@ -104,7 +108,7 @@ def read_grid(name: str) -> Grid:
             cells[made], lines[made] = settings, line
     if not cells:
         raise ValueError(f"grid {path.name} has no student: give vary at least one block")
-    return Grid(path.stem, str(data["title"]), data["tokens"], cells, lines)
+    return Grid(path.stem, str(data["title"]), data["tokens"], cells, lines, data["pairs"])
 
 
 def _value(where: str, setting: str, value: Any) -> Any:

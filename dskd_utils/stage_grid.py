@@ -1,6 +1,7 @@
 """A grid of students as a stage: one teacher pass, one pass over its store, one judging (paper, sections 5.1 and 6).
 
-Students are judged on validation text alone, so that settings can be chosen from what is seen here.
+Students are judged on validation text, and on pairs of validation words where the grid asks for it, so that settings
+can be chosen from what is seen here.
 """
 
 import logging
@@ -19,6 +20,7 @@ from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import INITS
 from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
+from dskd_utils.evaluate.probes import pair_records, probe_table
 from dskd_utils.evaluate.text import text_measures
 from dskd_utils.grid import Grid
 from dskd_utils.stage_lexicon import Lexicon
@@ -114,8 +116,13 @@ def _cell(study: Study, name: str, settings: dict, depth: tuple[int, int], words
     return stages.cell(study, name, objective=objective, schedule=schedule, nearest=nearest, store=store[1], **options)
 
 
-def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | FloatingPointError]) -> pd.DataFrame:
+def judge_grid(
+    study: Study, grid: Grid, found: Mapping[str, Path | FloatingPointError], words: Lexicon
+) -> pd.DataFrame:
     """How near each student of a grid is to its teacher on the validation text, which settings are chosen on.
+
+    Where the grid asks for pairs, also whether a student tells synonyms of validation words from antonyms: `auc`, the
+    area under the curve of `pair_records`, with its bootstrap error over the words asked about.
 
     Each group of students is judged in one pass with its teacher and kept, so that a second call goes on.
 
@@ -123,24 +130,33 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | FloatingPoin
         study: an open study.
         grid: its students.
         found: of `train_grid`.
+        words: the lexicon, whose split says which words are for validation.
 
     Returns:
         a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
-        with `_stderr` of each, `n`, and `failed`, why a student is not there.
+        and `auc` with `_stderr` of each, `n` positions, and `failed`, why a student is not there.
     """
     validation = stages.text(study).validation
+    pairs = stages.probes(study, words, part="validation", limit=grid.pairs).pairs if grid.pairs else None
     folders = {name: place for name, place in found.items() if isinstance(place, Path)}
     code = code_digest("evaluate/text.py", "evaluate/relatives.py")
     measured, names = [], list(folders)
     for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)]:
         shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
+        if pairs is not None:
+            shown |= {"pairs": len(pairs), "words": words.folder.name, "probes": code_digest("evaluate/probes.py")}
         folder = study.stage("judged", grid.name, shown)
         path = folder.with_name(f"{folder.name}.json")
         if not path.is_file():
             dtype = study.teacher.model.dtype
             models = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=dtype).eval() for name in group}
             models["teacher"] = study.teacher.model
-            write_json(path, text_measures(models, validation, "teacher").to_dict("records"))
+            measures = text_measures(models, validation, "teacher")
+            if pairs is not None:
+                table = probe_table(pair_records(models, study.teacher.tokenizer, pairs), seed=study.seed)
+                table = table[(table.subset == "all") & (table.measure == "sum")].assign(metric="auc")
+                measures = pd.concat([measures, table[["model", "metric", "value", "stderr", "n"]]])
+            write_json(path, measures.to_dict("records"))
         measured += read_json(path)
     rows = pd.DataFrame(measured, columns=["model", "metric", "value", "stderr", "n"])
     rows = rows.drop_duplicates(["model", "metric"])

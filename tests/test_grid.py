@@ -35,6 +35,8 @@ def test_the_packaged_grids_can_be_trained_and_are_what_the_profiles_name():
             assert depth_of(settings, 30, PRESET)[0] <= 30 and objective_of(settings, PRESET)
     methods = [settings["method"] for settings in grids["tuning"].cells.values()]
     assert methods.count("kd") == methods.count("dskd") == 10, "equal trials"
+    methods = [settings["method"] for settings in grids["search"].cells.values()]
+    assert methods.count("kd") == methods.count("dskd") == 12 and grids["search"].pairs and not grids["tuning"].pairs
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,8 @@ def test_the_packaged_grids_can_be_trained_and_are_what_the_profiles_name():
         ("title: t\nvary: []\n", "must have the fields title, tokens and vary"),
         ("title: t\ntokens: 1\nvary: []\n", "has no student"),
         ("title: t\ntokens: [1\nvary: []\n", "wrong.yaml is not YAML: while parsing"),
-        ("title: t\ntokens: many\nvary: []\n", "tokens must be a number"),
+        ("title: t\ntokens: many\nvary: []\n", "tokens must be a number of training tokens"),
+        ("title: t\ntokens: 1\npairs: -1\nvary: []\n", "pairs must be a number of word pairs"),
         ("title: t\ntokens: 1\nvary:\n- kappa: 3\n", "line 4: a block is settings with a list of values"),
         ("title: t\ntokens: 1\nvary:\n- gamma: [1]\n", "line 4: a grid cannot vary 'gamma', choose among method"),
         ("title: t\ntokens: 1\nvary:\n- kappa: [1]\n  lr: [1e-3]\n", "line 5: lr must be float, got '1e-3'.*1.0e-3"),

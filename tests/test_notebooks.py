@@ -188,5 +188,6 @@ def test_a_long_notebook_runs_from_end_to_end(study, run, notebook, given):
     if notebook == "06-ablations":
         rows = pd.DataFrame(record["grids"]["smoke"])
         assert len(rows) == 7 and (rows.failed == "").all() and rows[rows.method != "teacher"].kl.gt(0).all()
+        assert rows.auc.between(0, 1).all(), "the grid asks about pairs of validation words"
     else:
         assert record["ratios"] and record["estimates"]

@@ -39,7 +39,7 @@ def finished(llama, tmp_path_factory):
     words = stages.Lexicon(RELATIONS, RELATIONS, {}, home / "relations", {})
     grid = Grid("mine", "t", 1024, CELLS, {})
     found = stage_grid.train_grid(study, grid, words)
-    yield study, grid, words, found, stage_grid.judge_grid(study, grid, found)
+    yield study, grid, words, found, stage_grid.judge_grid(study, grid, found, words)
     patch.undo()
 
 
@@ -79,9 +79,9 @@ def test_students_are_judged_on_validation_text_and_a_failure_is_a_row(finished,
 
 
 def test_a_second_judging_reads_the_first(finished, monkeypatch):
-    study, grid, _, found, rows = finished
+    study, grid, words, found, rows = finished
     monkeypatch.setattr(stage_grid, "text_measures", None)
-    pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found), rows)
+    pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found, words), rows)
 
 
 @pytest.mark.parametrize(
