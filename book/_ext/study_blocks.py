@@ -2,13 +2,12 @@
 
 - `answer`, `setting`, `result-table`, `result-picture`: the short answer of a study (`dskd_utils/report/summary.py`);
 - `claims`: what the paper claims and what was seen here; with `:rules:` how each verdict is reached;
-- `beside`: a table of the paper by its number, or figure `3a` or `3b`, and ours; or our `controls`;
+- `beside`: a table of the paper by its number, or figure `3a` or `3b`, and ours; our `controls`; what the `runs` took;
 - `diagram`: a drawing of `dskd_utils/report/diagrams.py`, set into the page so that it follows the page's theme.
 
 The results are the default teacher's, or those of `:teacher:`. Where a piece was not run, the block says so.
 """
 
-import json
 from pathlib import Path
 
 from docutils import nodes
@@ -21,6 +20,7 @@ from dskd_utils.report import beside, summary
 from dskd_utils.report.claims import VERDICTS, claims
 from dskd_utils.report.values import DEFAULT_TEACHER
 from dskd_utils.report.verdicts import NotRunError
+from dskd_utils.results import read_results
 
 NOT_RUN = "*Not run here: this part of the study needs a larger profile.*"
 
@@ -36,7 +36,7 @@ class Block(SphinxDirective):
         found = {}
         for path in sorted(folder.glob("*.json")):
             self.env.note_dependency(str(path))
-            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            found[path.stem] = read_results(path)
         return found
 
     def parsed(self, lines: list[str], name: str) -> list[nodes.Node]:

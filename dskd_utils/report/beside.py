@@ -191,6 +191,28 @@ def dictionaries(results: Results) -> pd.DataFrame:
     return shown.rename_axis("dictionary")
 
 
+def runs(results: Results) -> pd.DataFrame:
+    """What every notebook took, a row each: its budget, minutes, the most memory where it is known, and the commit.
+
+    Raises:
+        NotRunError: no notebook has results.
+    """
+    frame = pd.DataFrame()
+    for name, record in results.items():
+        if not isinstance(record, Mapping) or "provenance" not in record:
+            continue
+        profile, origin = record["profile"], record["provenance"]
+        memory = origin.get("peak_memory_gb")
+        frame.loc[name, "profile"] = f"{profile['name']}, {profile.get('scale', 1):.0%}"
+        frame.loc[name, "minutes"] = f"{origin['seconds'] / 60:.1f}"
+        frame.loc[name, "memory (GiB)"] = f"{memory:.1f}" if memory else "not noted"
+        frame.loc[name, "format"] = origin["dtype"]
+        frame.loc[name, "commit"] = origin["commit"]
+    if frame.empty:
+        raise NotRunError(NOT_RUN)
+    return frame.rename_axis("notebook")
+
+
 # What can stand beside the paper's by its number, and what the study adds.
 TABLES = {
     "1": negation,
@@ -201,6 +223,7 @@ TABLES = {
     "11": training_cost,
     "12": answering_cost,
     "controls": controls,
+    "runs": runs,
 }
 
 

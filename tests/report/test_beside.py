@@ -145,3 +145,14 @@ def test_the_answer_tells_paired_differences_on_text_and_of_the_probe_where_they
     text = summary.answer(results)[1]
     assert "DSKD − KD +0.500\u00a0[\N{MINUS SIGN}0.250,\u00a0+1.250]" in text
     assert "DSKD − KD is +0.030\u00a0[+0.010,\u00a0+0.050] of the area under the curve, higher." in text
+
+
+def test_what_notebooks_took_is_a_row_each_and_unknown_memory_is_said():
+    origin = {"seconds": 90, "dtype": "float32", "commit": "0123456789ab"}
+    record = {"profile": {"name": "quick", "scale": 0.75}, "provenance": origin | {"peak_memory_gb": 2.345}}
+    older = {"profile": {"name": "full"}, "provenance": origin}
+    table = beside.runs({"01-lexicon": record, "02-senses": older, "03-explored-words": []})
+    assert list(table.index) == ["01-lexicon", "02-senses"] and set(table.profile) == {"quick, 75%", "full, 100%"}
+    assert list(table["memory (GiB)"]) == ["2.3", "not noted"] and set(table.minutes) == {"1.5"}
+    with pytest.raises(NotRunError):
+        beside.runs({})
