@@ -18,7 +18,7 @@ import yaml
 
 from dskd_utils.profiles import ASKED
 from dskd_utils.report.tables import study_command
-from dskd_utils.results import read_results as read_record
+from dskd_utils.results import read_results
 
 TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provenance_box starts with
 NUMBERS = re.compile(r"studies/[\w.-]+/\d\d-[a-z-]+")
@@ -54,11 +54,11 @@ def root_of(folder: Path) -> Path:
     return next((place for place in folder.parents if (place / "pyproject.toml").is_file()), folder.parent)
 
 
-def read_results(sources: Path) -> dict[str, dict[str, Any]]:
+def results_by_page(sources: Path) -> dict[str, dict[str, Any]]:
     """Results of all studies in the book's sources, by page (`studies/<teacher>/<notebook>`)."""
     found = {}
     for path in sorted((sources / "studies").glob("*/results/*.json")):
-        record = read_record(path)
+        record = read_results(path)
         if isinstance(record, dict) and "provenance" in record:
             found[f"studies/{path.parents[1].name}/{path.stem}"] = record
     return found
@@ -205,7 +205,7 @@ def _is_text(value: Any) -> bool:
 def prepare(app) -> None:
     """Read the results once, and put into the site what pages are compared with."""
     root = root_of(Path(app.srcdir))
-    app.study_results = read_results(Path(app.srcdir))
+    app.study_results = results_by_page(Path(app.srcdir))
     app.study_commit = commit(root)
     app.study_repository = repository(root, app.config.study_repository)
     if app.builder.format != "html":

@@ -8,8 +8,12 @@ import pandas as pd
 from dskd_utils.report.tables import METHODS
 
 BAND = (0.60, 0.75)  # top-1 agreement at which a student is judged: it has kept much, and has something to lose
-MEASURES = {"top1_agreement": ("same top token", 3), "kl": ("KL (nats)", 3), "perplexity": ("perplexity", 1)}
-MEASURES["auc"] = ("synonyms from antonyms (AUC)", 3)  # where a grid asks about words
+MEASURES = {
+    "top1_agreement": ("same top token", 3),
+    "kl": ("KL (nats)", 3),
+    "perplexity": ("perplexity", 1),
+    "auc": ("synonyms from antonyms (AUC)", 3),  # where a grid asks about words
+}
 OWN = ("model", "method", "layers", "failed", "n")
 
 

@@ -70,7 +70,7 @@ class TestTheFootOfAPage:
         folder.mkdir(parents=True)
         (folder / "04-distillation.json").write_text(json.dumps(record()))
         (folder / "03-explored-words.json").write_text("[]")
-        assert list(foot.read_results(tmp_path)) == ["studies/tiny/04-distillation"]
+        assert list(foot.results_by_page(tmp_path)) == ["studies/tiny/04-distillation"]
 
     def test_says_where_numbers_come_from_in_full(self, foot):
         said = foot.origin(record())
