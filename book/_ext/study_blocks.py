@@ -3,9 +3,10 @@
 - `answer`, `setting`, `result-table`, `result-picture`: the short answer of a study (`dskd_utils/report/summary.py`);
 - `claims`: what the paper claims and what was seen here; with `:rules:` how each verdict is reached;
 - `beside`: a table of the paper by its number, or figure `3a` or `3b`, and ours; our `controls`; what the `runs` took;
+- `teachers`: the studies of all teachers beside each other;
 - `diagram`: a drawing of `dskd_utils/report/diagrams.py`, set into the page so that it follows the page's theme.
 
-The results are the default teacher's, or those of `:teacher:`. Where a piece was not run, the block says so.
+The others show the default teacher, or `:teacher:`. Where a piece was not run, the block says so.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 from study_roles import studies
 
-from dskd_utils.report import beside, summary
+from dskd_utils.report import across, beside, summary
 from dskd_utils.report.claims import VERDICTS, claims
 from dskd_utils.report.values import DEFAULT_TEACHER
 from dskd_utils.report.verdicts import NotRunError
@@ -32,9 +33,12 @@ class Block(SphinxDirective):
 
     def results(self) -> dict:
         """The loaded results of the teacher by notebook; a change of a file builds the page anew."""
-        folder = studies(self.env) / self.options.get("teacher", DEFAULT_TEACHER) / "results"
+        return self.results_of(self.options.get("teacher", DEFAULT_TEACHER))
+
+    def results_of(self, teacher: str) -> dict:
+        """The loaded results of one teacher by notebook."""
         found = {}
-        for path in sorted(folder.glob("*.json")):
+        for path in sorted((studies(self.env) / teacher / "results").glob("*.json")):
             self.env.note_dependency(str(path))
             found[path.stem] = read_results(path)
         return found
@@ -127,6 +131,9 @@ class Beside(Block):
         if which in ("3a", "3b"):
             table, drawing = beside.figure_3(results, which[1])
             return [self.drawn(drawing.render()), *self.parsed(beside.markdown(table), "beside")]
+        if which == "runs":
+            picture = self.drawn(beside.run_picture(results).render())
+            return [picture, *self.parsed(beside.markdown(beside.runs(results)), "beside")]
         if which in beside.TABLES:
             table = beside.TABLES[which](results)
         elif which.isdigit() and int(which) in beside.ABLATIONS:
@@ -135,6 +142,21 @@ class Beside(Block):
             known = ", ".join(map(str, ["3a", "3b", *beside.ABLATIONS, *beside.TABLES]))
             raise self.error(f"there is nothing beside {which!r}: choose among {known}")
         return self.parsed(beside.markdown(table), "beside")
+
+
+class Teachers(Block):
+    """All teachers beside each other: the default one first."""
+
+    option_spec = {}
+
+    def blocks(self) -> list[nodes.Node]:
+        """Drawings with intervals, then a table."""
+        names = sorted(
+            (path.name for path in studies(self.env).iterdir()), key=lambda name: (name != DEFAULT_TEACHER, name)
+        )
+        found = {name: self.results_of(name) for name in names}
+        drawn = [self.drawn(drawing.render()) for drawing in across.pictures(found)]
+        return [*drawn, *self.parsed(beside.markdown(across.table(found)), "beside")]
 
 
 class Diagram(Block):
@@ -165,6 +187,7 @@ def setup(app) -> dict:
         "result-picture": ResultPicture,
         "claims": Claims,
         "beside": Beside,
+        "teachers": Teachers,
         "diagram": Diagram,
     }
     for name, block in named.items():

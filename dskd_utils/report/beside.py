@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.report import paper
-from dskd_utils.report.charts import curves
+from dskd_utils.report.charts import bars, curves
 from dskd_utils.report.cost_tables import table_11, table_12
 from dskd_utils.report.svg import Drawing
 from dskd_utils.report.tables import METHODS, our_table_3, paper_table_3
@@ -211,6 +211,22 @@ def runs(results: Results) -> pd.DataFrame:
     if frame.empty:
         raise NotRunError(NOT_RUN)
     return frame.rename_axis("notebook")
+
+
+def run_picture(results: Results) -> Drawing:
+    """Minutes of every notebook as bars, the most memory that each held behind them.
+
+    Raises:
+        NotRunError: no notebook has results.
+    """
+    table = runs(results)
+    rows = [
+        {"label": name, "value": float(row["minutes"]), "said": f"{row['minutes']} min, {row['memory (GiB)']}"}
+        for name, row in table.iterrows()
+    ]
+    for row in rows:
+        row["said"] = row["said"].replace(", not noted", "") if "noted" in row["said"] else f"{row['said']} GiB"
+    return bars("runs", "Minutes and memory of every notebook", rows, "minutes of the last sitting")
 
 
 # What can stand beside the paper's by its number, and what the study adds.

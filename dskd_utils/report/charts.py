@@ -37,7 +37,8 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
     Args:
         name: for the ids inside, one word.
         title: what is to be seen.
-        rows: `label`, `difference`, `low`, `high` and `reads` each.
+        rows: `label`, `difference`, `low`, `high` and `reads` each, and `series` where several share their labels; an
+            interval that is not known (NaN) is left out.
         unit: of the differences.
         smallest: the half width of the band.
 
@@ -46,15 +47,23 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
     """
     if not rows:
         raise ValueError("there is no difference to draw: give at least one row")
-    left, right, top, step = 96, 440, 18, 34
+    series = list(dict.fromkeys(row["series"] for row in rows if row.get("series")))
+    longest = max(len(row["label"]) for row in rows)
+    told_apart = max(len(row["reads"]) for row in rows)
+    left, right = max(96, round(8.7 * longest + 16)), min(440, round(588 - 6.8 * told_apart))
+    top, step = (42, 26) if series else (18, 34)
     bottom = top + step * len(rows) + 4
-    reach = 1.08 * max([smallest, *(abs(row[end]) for row in rows for end in ("low", "high"))])
+    ends = [row[end] for row in rows for end in ("difference", "low", "high") if not math.isnan(row[end])]
+    reach = 1.08 * max([smallest, *map(abs, ends)])
 
     def x(value: float) -> float:
         return left + (right - left) * (value + reach) / (2 * reach)
 
     told = "; ".join(
-        f"{row['label']}: {row['difference']:+.3f}, interval {row['low']:+.3f} to {row['high']:+.3f}, {row['reads']}"
+        (f"{row['series']}, " if row.get("series") else "")
+        + f"{row['label']}: {row['difference']:+.3f}, "
+        + ("" if math.isnan(row["low"]) else f"interval {row['low']:+.3f} to {row['high']:+.3f}, ")
+        + row["reads"]
         for row in rows
     )
     d = Drawing(name, 600, bottom + 46, title, told)
@@ -68,11 +77,17 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
         d.line([(x(value), bottom), (x(value), bottom + 5)])
         d.text(x(value), bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
     d.text((left + right) / 2, bottom + 39, unit, anchor="middle", size=13, colour="soft")
+    for order, key in enumerate(series):
+        d.dot(left + 6 + 150 * order, 18, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)
+        d.text(left + 18 + 150 * order, 23, key, size=13)
     for place, row in enumerate(rows):
-        y = top + step * (place + 0.5)
-        d.text(left - 10, y + 5, row["label"], anchor="end")
-        d.line([(x(row["low"]), y), (x(row["high"]), y)], colour="blue", width=2.5)
-        d.dot(x(row["difference"]), y, 5.5)
+        y, order = top + step * (place + 0.5), series.index(row["series"]) if row.get("series") else 0
+        colour = COLOURS[order % len(COLOURS)]
+        if not place or rows[place - 1]["label"] != row["label"]:
+            d.text(left - 10, y + 5, row["label"], anchor="end")
+        if not math.isnan(row["low"]):
+            d.line([(x(row["low"]), y), (x(row["high"]), y)], colour=colour, width=2.5)
+        d.dot(x(row["difference"]), y, 5.5, colour=colour, square=order % 2 == 1)
         d.text(right + 12, y + 5, row["reads"], size=13, colour="soft")
     return d
 
@@ -128,4 +143,40 @@ def curves(
             d.dot(*place(x, y), 5, colour=colour, square=square)
         d.dot(right - 150 + 90 * order, 12, 5, colour=colour, square=square)
         d.text(right - 138 + 90 * order, 17, key, size=13)
+    return d
+
+
+def bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str) -> Drawing:
+    """Amounts as horizontal bars, a row each, with what is said of each behind it.
+
+    Args:
+        name: for the ids inside, one word.
+        title: what is to be seen.
+        rows: `label`, `value` (not below 0) and `said` each.
+        unit: of the values.
+
+    Raises:
+        ValueError: no row, or nothing above 0.
+    """
+    most = max((row["value"] for row in rows), default=0)
+    if not most > 0:
+        raise ValueError("there is no amount to draw: give at least one row above 0")
+    left, top, step = round(8.7 * max(len(row["label"]) for row in rows) + 16), 8, 28
+    right = round(588 - 6.8 * max(len(row["said"]) for row in rows))
+    bottom = top + step * len(rows) + 2
+    told = "; ".join(f"{row['label']}: {row['value']:.1f}, {row['said']}" for row in rows)
+    d = Drawing(name, 600, bottom + 46, title, told)
+    for value in ticks(0, most, 4):
+        x = left + (right - left) * value / most
+        d.line([(x, top), (x, bottom)], colour="card")
+        d.text(x, bottom + 18, _label(value), anchor="middle", size=13, colour="soft")
+    for place, row in enumerate(rows):
+        y, end = top + step * place, left + (right - left) * row["value"] / most
+        d.text(left - 10, y + 19, row["label"], anchor="end")
+        d.parts.append(
+            f'<rect x="{left}" y="{y + 5}" width="{max(1, end - left):.1f}" height="{step - 10}" fill="var(--blue)"/>'
+        )
+        d.text(end + 8, y + 19, row["said"], size=13, colour="soft")
+    d.line([(left, top), (left, bottom)])
+    d.text((left + right) / 2, bottom + 38, unit, anchor="middle", size=13, colour="soft")
     return d

@@ -156,3 +156,13 @@ def test_what_notebooks_took_is_a_row_each_and_unknown_memory_is_said():
     assert list(table["memory (GiB)"]) == ["2.3", "not noted"] and set(table.minutes) == {"1.5"}
     with pytest.raises(NotRunError):
         beside.runs({})
+
+
+def test_the_picture_of_the_runs_has_a_bar_a_notebook_and_memory_where_it_is_known():
+    origin = {"seconds": 600.0, "dtype": "float32", "commit": "0123456"}
+    given = {"01-lexicon": {"peak_memory_gb": 1.5}, "02-senses": {"seconds": 1200.0}}
+    records = {name: {"profile": {"name": "quick"}, "provenance": origin | more} for name, more in given.items()}
+    drawn = beside.run_picture(records).render()
+    assert "01-lexicon: 10.0, 10.0 min, 1.5 GiB" in drawn and "02-senses: 20.0, 20.0 min<" in drawn
+    with pytest.raises(NotRunError):
+        beside.run_picture({})
