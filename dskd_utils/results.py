@@ -41,6 +41,7 @@ class Provenance(BaseModel):
         finished: when they were written.
         dtype: number format of the teacher.
         peak_memory_gb: the most main memory that the notebook's process held, in units of 2^30 bytes, where known.
+        energy_wh: of the processors meanwhile in watt-hours, other programs included, where the machine tells it.
         inputs: sha256 of every results file that the notebook read, by its name, where known.
     """
 
@@ -51,6 +52,7 @@ class Provenance(BaseModel):
     finished: datetime
     dtype: str
     peak_memory_gb: float | None = None
+    energy_wh: float | None = None
     inputs: dict[str, str] | None = None
 
 

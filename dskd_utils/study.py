@@ -20,6 +20,7 @@ import torch
 
 from dskd_utils import plan
 from dskd_utils.artefacts import digest, file_sha256, peak_memory, project_root, provenance, safe_name
+from dskd_utils.energy import Meter
 from dskd_utils.profiles import STORES, Profile, profile
 from dskd_utils.results import read_results, write_results
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
@@ -44,6 +45,7 @@ class Study:
         notebook: which notebook runs, for the provenance.
         parameters: the notebook's parameters.
         started: `time.monotonic()` when the notebook opened the study.
+        meter: counts the energy since then.
     """
 
     teacher_name: str
@@ -57,6 +59,7 @@ class Study:
     notebook: str
     parameters: dict[str, Any]
     started: float
+    meter: Meter
 
     @property
     def folder(self) -> Path:
@@ -105,6 +108,7 @@ class Study:
                 time.monotonic() - self.started,
                 dtype=self.dtype,
                 peak_memory_gb=round(peak_memory(), 2),
+                energy_wh=self.meter.watt_hours(),
                 inputs=dict(sorted(self.read.items())),
             ),
         }
@@ -170,6 +174,7 @@ def open_study(notebook: str, parameters: dict[str, Any]) -> Study:
         notebook,
         {name: value for name, value in values.items() if name != "data_dir"},
         time.monotonic(),
+        Meter(),
     )
 
 

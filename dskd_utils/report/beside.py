@@ -192,7 +192,7 @@ def dictionaries(results: Results) -> pd.DataFrame:
 
 
 def runs(results: Results) -> pd.DataFrame:
-    """What every notebook took, a row each: its budget, minutes, the most memory where it is known, and the commit.
+    """What every notebook took, a row each: its budget, minutes, memory and energy where known, and the commit.
 
     Raises:
         NotRunError: no notebook has results.
@@ -206,6 +206,8 @@ def runs(results: Results) -> pd.DataFrame:
         frame.loc[name, "profile"] = f"{profile['name']}, {profile.get('scale', 1):.0%}"
         frame.loc[name, "minutes"] = f"{origin['seconds'] / 60:.1f}"
         frame.loc[name, "memory (GiB)"] = f"{memory:.1f}" if memory else "not noted"
+        energy = origin.get("energy_wh")
+        frame.loc[name, "energy (Wh)"] = f"{energy:.0f}" if energy is not None and energy == energy else "not told"
         frame.loc[name, "format"] = origin["dtype"]
         frame.loc[name, "commit"] = origin["commit"]
     if frame.empty:
