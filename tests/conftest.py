@@ -95,6 +95,20 @@ def tiny_tokenizer():
     return make_tokenizer()
 
 
+def save_tiny(folder: Path, family: str, tokenizer: hf.PreTrainedTokenizerFast, **more) -> None:
+    """Six random layers of a family with a tokenizer's vocabulary, saved as a folder that a user could name."""
+    model_class, config_class, own = FAMILIES[family]
+    torch.manual_seed(0)
+    model_class(config_class(vocab_size=len(tokenizer), **SIZE | own | more)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder():
+    """The function above."""
+    return save_tiny
+
+
 @pytest.fixture(scope="session")
 def tiny_teachers(tmp_path_factory, tiny_tokenizer):
     """A function from family to teacher: six random layers, saved as a folder and loaded as a user would."""
@@ -103,10 +117,7 @@ def tiny_teachers(tmp_path_factory, tiny_tokenizer):
     def teacher(family: str):
         if family not in made:
             folder = tmp_path_factory.mktemp(family)
-            model_class, config_class, more = FAMILIES[family]
-            torch.manual_seed(0)
-            model_class(config_class(vocab_size=len(tiny_tokenizer), **SIZE | more)).save_pretrained(folder)
-            tiny_tokenizer.save_pretrained(folder)
+            save_tiny(folder, family, tiny_tokenizer)
             made[family] = load_teacher(str(folder))
         return made[family]
 

@@ -7,22 +7,23 @@ from pathlib import Path
 import pytest
 
 from dskd_utils.artefacts import safe_name
+from dskd_utils.sources.tokenizers import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 LINKED = ["notebooks", "dskd_utils", "book", "Snakefile"]
-FAMILIES = ("llama", "gemma3")
+TEACHERS = {"llama": "smollm2-135m", "gemma3": "mistral-7b"}  # family: a real vocabulary
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, tiny_teachers, run):
+def batch(tmp_path_factory, tiny_folder, run):
     """A finished smoke study of two tiny random teachers, given as folders, and the names of their own folders."""
     home = tmp_path_factory.mktemp("batch")
-    folders = [home / f"tiny-{family}" for family in FAMILIES]
-    for family, folder in zip(FAMILIES, folders, strict=True):
-        teacher = tiny_teachers(family)
-        teacher.model.save_pretrained(folder)
-        teacher.tokenizer.save_pretrained(folder)
+    folders = [home / f"tiny-{family}" for family in TEACHERS]
+    for (family, vocabulary), folder in zip(TEACHERS.items(), folders, strict=True):
+        tokenizer = load_tokenizer(vocabulary)
+        ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+        tiny_folder(folder, family, tokenizer, max_position_embeddings=2048, **ends)
     for name in LINKED:
         (home / name).symlink_to(ROOT / name)
     asked = ["profile=smoke", "teacher=" + " ".join(map(str, folders))]
@@ -51,7 +52,7 @@ def test_each_teacher_has_its_own_students_and_results(batch):
 def test_the_book_has_the_pages_of_both(batch):
     home, names = batch
     front = (home / "_build/html/index.html").read_text()
-    for name, family in zip(names, FAMILIES, strict=True):
+    for name, family in zip(names, TEACHERS, strict=True):
         page = (home / f"_build/html/studies/{name}/05-evaluation.html").read_text()
         assert f"tiny-{family}" in page and "smoke" in page
         assert re.search(rf'href="studies/{re.escape(name)}/01-lexicon.html"', front)
