@@ -11,6 +11,7 @@ SEEDS ?=
 CONTROLS ?=
 GRIDS ?=
 ROUNDS ?=
+MINUTES ?=
 ACCEPT_TERMS ?=
 WHERE ?= local
 VENV := .venv
@@ -34,6 +35,7 @@ help: ## print this list
 	@echo "          SEEDS=training seeds of what is compared  CONTROLS=rewired,own_senses_only (or all, none)"
 	@echo "          GRIDS=depth,tuning (or a path) for the page on ablations  ROUNDS=of timing for the page on costs"
 	@echo "          each of these four is the profile's where it is not given"
+	@echo "          MINUTES=60 takes as much of the profile's budget as fits these, in place of quick's own bound"
 	@echo "          WHERE=local (or slurm, kubernetes, or your own folder in workflow/profiles)"
 	@echo "          ACCEPT_TERMS=gemma3-270m says that you accept the terms of that teacher"
 
@@ -53,7 +55,8 @@ $(READY): pyproject.toml
 	@touch $@
 
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
-	@$(BIN)/python -m dskd_utils.plan --teacher $(TEACHER) --profile $(PROFILE)
+	@$(BIN)/python -m dskd_utils.preflight --teacher $(TEACHER) --profile $(PROFILE) --seeds "$(SEEDS)" \
+		--controls "$(CONTROLS)" --grids "$(GRIDS)" $(if $(MINUTES),--minutes $(MINUTES))
 	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
 		$(BIN)/snakemake --workflow-profile workflow/profiles/$(WHERE) --rerun-incomplete --nolock --quiet rules --keep-going \
 		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) seeds="$(SEEDS)" controls="$(CONTROLS)" \

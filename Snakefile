@@ -69,15 +69,16 @@ rule plan:
         f"{FOLDER}/plan.json",
     params:
         teacher=lambda w: TEACHERS[w.teacher],
+        asked=" ".join(f"--{name} {GIVEN[name]}" for name in ("seeds", "controls", "grids") if name in GIVEN),
     shell:
-        "python -m dskd_utils.plan --teacher {params.teacher:q} --profile {wildcards.profile}"
+        "python -m dskd_utils.preflight --teacher {params.teacher:q} --profile {wildcards.profile} {params.asked}"
 
 
 rule notebook:
     input:
         source="notebooks/{notebook}.ipynb",
         code=code,
-        plan=ancient(f"{FOLDER}/plan.json"),
+        plan=f"{FOLDER}/plan.json",  # written anew only for other MINUTES
         before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in READS[w.notebook]],
     output:
         executed=f"{FOLDER}/notebooks/{{notebook}}.ipynb",

@@ -238,14 +238,17 @@ def estimate(
 
 
 def whole_rows(ids: Tensor, positions: Tensor, targets: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first rows `(rows, T)` of a packed text that are one piece each, as a trainer without packing reads them.
+    """The first rows of a packed text that are one piece each, as a trainer without packing reads them.
+
+    Returns:
+        ids, positions, targets of at most `rows` rows, `(r, T)` each.
 
     Raises:
-        ValueError: the text has fewer.
+        ValueError: the text has none.
     """
     whole = (positions[:, -1] == positions.shape[1] - 1).nonzero().flatten()[:rows]
-    if len(whole) < rows:
-        raise ValueError(f"the text has {len(whole)} rows of one piece, {rows} were asked: ask for fewer")
+    if not len(whole):
+        raise ValueError("the text has no row of one piece: take a profile with more text, or shorter blocks")
     return ids[whole], positions[whole], targets[whole]
 
 

@@ -4,10 +4,9 @@ Minutes come from a ten-second measurement of this machine's matrix products, in
 count of the floating-point operations of the stages. The faster format is used for the teacher.
 """
 
-import argparse
 import json
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ import torch
 from dskd_utils.artefacts import project_root, safe_name, write_json
 from dskd_utils.profiles import SCALES, Profile, profile
 from dskd_utils.sources.assets import download_plan
-from dskd_utils.sources.teachers import check_access, preset, teacher_assets, teacher_cost
+from dskd_utils.sources.teachers import preset, teacher_assets, teacher_cost
 
 ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", "tasks")
 # Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
@@ -42,28 +41,48 @@ def measure_machine(seconds: float = 10.0) -> dict[str, float]:
     return speeds
 
 
-def study_flops(budget: Profile, cost: dict, trainable_layers: int) -> dict[str, float]:
+def study_flops(
+    budget: Profile, cost: dict, trainable_layers: int, students: int = 2, grids: Sequence[tuple[int, int]] = ()
+) -> dict[str, float]:
     """Floating-point operations of each stage for a teacher of `cost` parameters, layers, hidden and vocab.
 
-    The teacher pass leaves out the head; a training step computes the head for teacher, student and gradient;
-    of teacher and students the layers they share run once in the evaluation.
+    The teacher pass leaves out the head. Students that train in one pass share the teacher's logits; each computes the
+    head for its own and for the gradient. Of teacher and students the layers they share run once in the evaluation.
+
+    Args:
+        budget: scaled to the machine.
+        cost: of the teacher, `teacher_cost`.
+        trainable_layers: of a student.
+        students: that are compared: KD, DSKD and controls, of every seed.
+        grids: of each grid its students and the training tokens of one of them.
     """
     head = 2 * cost["vocab"] * cost["hidden"]
     body = 2 * cost["parameters"] - head
     top = body / cost["layers"] * trainable_layers
-    extra = 2 * top  # of teacher, KD and DSKD the shared layers run once
     tokens = budget.training_tokens
+
+    def trained(count: int, positions: int) -> float:
+        return positions * (head + count * (2 * head + 3 * top))
+
     asked = 4 * (
         budget.likelihood_questions * QUESTION_TOKENS["likelihood"] + budget.label_questions * QUESTION_TOKENS["label"]
     )
     # Without a store the teacher runs for the sample, the search, the self-hits and in each epoch of either student.
     passes = 3 + 2 * budget.epochs if budget.store == "none" else 1
-    return {
+    flops = {
         "teacher pass": (passes * tokens + budget.extra_tokens) * body,
-        "training KD and DSKD": 2 * budget.epochs * tokens * (3 * head + 3 * top),
-        "held-out text": budget.heldout_tokens * (body + 1.5 * extra + 4 * head),
-        "benchmarks and probes": (asked + PROBE_TOKENS * budget.probe_questions) * (body + extra),
+        f"training of {students} students": budget.epochs * trained(students, tokens),
+        "held-out text": budget.heldout_tokens * (body + head + 1.5 * students * (top + head)),
+        "benchmarks and probes": (asked + PROBE_TOKENS * budget.probe_questions) * (body + students * top),
     }
+    if grids:
+        flops["grids"] = sum(
+            min(each or tokens, tokens) * body
+            + budget.epochs * trained(count, min(each or tokens, tokens))
+            + budget.heldout_tokens * count * (top + head)
+            for count, each in grids
+        )
+    return flops
 
 
 def memory_gb(cost: dict) -> float:
@@ -75,22 +94,35 @@ def memory_gb(cost: dict) -> float:
     return round(4 + 4 * 4 * cost["parameters"] / 1e9, 1)
 
 
-def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | None = None) -> dict:
+def forecast(
+    teacher: str, budget: Profile, gflops: float, students: int = 2, grids: Sequence[tuple[int, int]] = ()
+) -> dict[str, float]:
+    """Minutes of each stage at a measured matrix speed in GFLOP/s; `students` and `grids` as in `study_flops`."""
+    flops = study_flops(budget, teacher_cost(teacher), preset(teacher)["trainable_layers"], students, grids)
+    minutes = {stage: round(count / (gflops * 1e9 * EFFICIENCY) / 60, 1) for stage, count in flops.items()}
+    return minutes | {"all else": FIXED_SECONDS / 60}
+
+
+def make_plan(
+    teacher: str, profile_name: str, *, speeds: dict[str, float] | None = None, minutes: float | None = None
+) -> dict:
     """The plan of a study: the scale of its budgets, number format, minutes, downloads and disk.
+
+    Args:
+        teacher: as the user named it.
+        profile_name: of the profile.
+        speeds: of the machine in GFLOP/s by number format, measured where they are not given.
+        minutes: bound on the forecast of one seed without controls; the profile's where it is not given.
 
     Raises:
         ValueError: an unknown profile, or a teacher that is neither preset, folder nor hub id.
     """
     budget, settings, cost = profile(profile_name), preset(teacher), teacher_cost(teacher)
     speeds = speeds or measure_machine()
-    bf16 = speeds["bfloat16"] > BF16_GAIN * speeds["float32"]
-    speed = speeds["bfloat16" if bf16 else "float32"] * 1e9 * EFFICIENCY
-
-    def minutes(scale: float) -> dict[str, float]:
-        flops = study_flops(budget.scaled(scale), cost, settings["trainable_layers"])
-        return {stage: count / speed / 60 for stage, count in flops.items()} | {"all else": FIXED_SECONDS / 60}
-
-    fits = [s for s in SCALES if budget.minutes is None or sum(minutes(s).values()) <= budget.minutes]
+    dtype = "bfloat16" if speeds["bfloat16"] > BF16_GAIN * speeds["float32"] else "float32"
+    bound = minutes or budget.minutes
+    took = {scale: forecast(teacher, budget.scaled(scale), speeds[dtype]) for scale in SCALES}
+    fits = [scale for scale in SCALES if bound is None or sum(took[scale].values()) <= bound]
     scale = fits[0] if fits else SCALES[-1]
     used = budget.scaled(scale)
     weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
@@ -102,10 +134,11 @@ def make_plan(teacher: str, profile_name: str, *, speeds: dict[str, float] | Non
     return {
         "teacher": teacher,
         "profile": profile_name,
+        "bound": bound,
         "scale": scale,
-        "dtype": "bfloat16" if bf16 else "float32",
+        "dtype": dtype,
         "gflops": speeds,
-        "minutes": {stage: round(value, 1) for stage, value in minutes(scale).items()},
+        "minutes": took[scale],
         "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
         "memory_gb": memory_gb(cost),
         "disk_gb": round((weights + states) / 1e9 + 0.5, 1),
@@ -118,51 +151,34 @@ def plan_path(teacher: str, profile_name: str) -> Path:
     return project_root() / "runs" / safe_name(teacher) / profile_name / "plan.json"
 
 
-def plan_of(teacher: str, profile_name: str) -> dict:
-    """The kept plan of a study, made now if there is none."""
+def plan_of(teacher: str, profile_name: str, minutes: float | None = None) -> dict:
+    """The kept plan of a study, made now if there is none, or none of these minutes."""
     path = plan_path(teacher, profile_name)
-    if not path.is_file():
-        fixed = profile(profile_name).minutes is None and not torch.cuda.is_available()
-        # A fixed budget needs no measurement; a short one still chooses the number format.
-        write_json(path, make_plan(teacher, profile_name, speeds=measure_machine(1.0 if fixed else 10.0)))
-    return json.loads(path.read_text(encoding="utf-8"))
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if minutes is None or kept.get("bound") == minutes:
+            return kept
+    fixed = profile(profile_name).minutes is None and minutes is None and not torch.cuda.is_available()
+    # A fixed budget needs no measurement; a short one still chooses the number format.
+    made = make_plan(teacher, profile_name, speeds=measure_machine(1.0 if fixed else 10.0), minutes=minutes)
+    write_json(path, made)
+    return made
 
 
-def describe(plan: dict) -> str:
-    """The plan in a few lines for a person."""
+def describe(plan: dict, minutes: dict[str, float] | None = None) -> str:
+    """The plan in a few lines for a person; `minutes` in place of the plan's where more students were asked for."""
     downloads = ", ".join(f"{d['asset']} {d['mb']:.0f} MB" for d in plan["downloads"]) or "none, all in the cache"
-    minutes = sum(plan["minutes"].values())
-    stages = ", ".join(f"{stage} {value:.0f}" for stage, value in plan["minutes"].items())
+    minutes = minutes or plan["minutes"]
+    stages = ", ".join(f"{stage} {value:.0f}" for stage, value in minutes.items())
     speeds = ", ".join(f"{name} {value:.0f}" for name, value in plan["gflops"].items())
-    bounded = profile(plan["profile"]).minutes is not None
+    bounded = plan.get("bound") is not None
     budget = f"{plan['scale']:.0%} of the profile's budget fits this machine" if bounded else "a budget without a bound"
     return (
         f"{plan['teacher']} at profile {plan['profile']}: {plan['training_tokens']:,} training tokens "
         f"({budget})\n"
         f"  machine    {speeds} GFLOP/s, computing in {plan['dtype']}\n"
-        f"  minutes    about {minutes:.0f} ({stages})\n"
+        f"  minutes    about {sum(minutes.values()):.0f} ({stages})\n"
         f"  downloads  {downloads}\n"
         f"  memory     about {plan['memory_gb']} GB\n"
         f"  disk       about {plan['disk_gb']} GB below runs/ and the cache, beside the environment"
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m dskd_utils.plan`: say what each study will take and keep its plan."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--teacher", nargs="+", default=["smollm2-135m"])
-    parser.add_argument("--profile", default="quick")
-    options = parser.parse_args(arguments)
-    try:
-        for teacher in options.teacher:
-            check_access(teacher)
-        for teacher in options.teacher:
-            print(describe(plan_of(teacher, options.profile)))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

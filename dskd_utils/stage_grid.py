@@ -36,13 +36,16 @@ def depth_of(settings: Mapping[str, Any], teacher_layers: int, preset: Mapping[s
     """Layers and trained layers of a cell; a depth of at most 1 is a share of the teacher's layers.
 
     Raises:
-        ValueError: more layers than the teacher has, or none.
+        ValueError: more layers than the teacher has, or none; more trained ones than the student has.
     """
     depth = settings.get("layers", preset["depth"])
     layers = round(depth * teacher_layers) if depth <= 1 else round(depth)
     if not 1 <= layers <= teacher_layers:
         raise ValueError(f"a grid asks for {depth:g} layers, the teacher has {teacher_layers}: give a share or fewer")
-    return layers, settings.get("trainable_layers", preset["trainable_layers"])
+    trained = settings.get("trainable_layers", preset["trainable_layers"])
+    if trained > layers:
+        raise ValueError(f"{trained} trainable layers do not fit a student of {layers} layers")
+    return layers, trained
 
 
 def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Objective:
@@ -64,17 +67,16 @@ def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Obje
     return replace(Objective(**values), **stages.LOSS_CONTROLS.get(method, {}))
 
 
-def checked(study: Study, grid: Grid) -> Grid:
-    """The grid, once each of its students has been found possible for the study's teacher.
+def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any]) -> Grid:
+    """The grid, once each of its students has been found possible for a teacher of these layers and settings.
 
     Raises:
         ValueError: one is not; names the line of the file.
     """
     for name, settings in grid.cells.items():
         try:
-            layers, trained = depth_of(settings, study.teacher.num_layers, study.preset)
-            stages.split_layer(study, layers, trained)
-            objective_of(settings, study.preset)
+            depth_of(settings, teacher_layers, preset)
+            objective_of(settings, preset)
             if settings.get("init", "last") not in INITS:
                 raise ValueError(f"init must be one of {', '.join(INITS)}: got {settings['init']!r}")
         except ValueError as error:
@@ -93,7 +95,7 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Flo
     Returns:
         by name the student's folder, or the error that stopped it.
     """
-    checked(study, grid)
+    checked(grid, study.teacher.num_layers, study.preset)
     depths = {name: depth_of(one, study.teacher.num_layers, study.preset) for name, one in grid.cells.items()}
     first, *_ = depths.values()
     frozen = {layers - trained for layers, trained in depths.values()}

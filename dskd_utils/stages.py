@@ -64,6 +64,22 @@ LOSS_CONTROLS = {  # what else could be asked of a student, in place of the sens
 }
 
 
+def control_names(asked: str) -> list[str]:
+    """The controls that are asked for by name with commas between, or by `all` or `none`.
+
+    Raises:
+        ValueError: an unknown control.
+    """
+    known = [*CONTROLS, *LOSS_CONTROLS]
+    if asked.strip() == "all":
+        return known
+    names = [name for part in asked.split(",") if (name := part.strip()) not in ("", "none")]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no control {name!r}: choose among {', '.join(known)}")
+    return names
+
+
 def new_student(
     study: Study, init: str = "", layers: int = 0, trainable_layers: int = 0, dropout: float = 0.0
 ) -> Student:
@@ -153,10 +169,7 @@ def control_cells(
     """
     layers = options.get("layers", 0), options.get("trainable_layers", 0)
     cells = {}
-    for name in names:
-        if name not in CONTROLS and name not in LOSS_CONTROLS:
-            known = ", ".join([*CONTROLS, *LOSS_CONTROLS])
-            raise ValueError(f"there is no control {name!r}: choose among {known}")
+    for name in control_names(",".join(names)):
         control = name if name in CONTROLS else ""
         near = candidates(study, found, own_in_negatives=own_in_negatives, layers=layers, control=control)
         changed = replace(objective, **LOSS_CONTROLS.get(name, {}))

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def open_study(notebook: str, parameters: dict[str, Any]) -> Study:
         raise ValueError(f"store must be empty (the profile's) or one of {', '.join(STORES)}: got {store!r}")
     return Study(
         values["teacher"],
-        chosen.scaled(kept["scale"]),
+        replace(chosen.scaled(kept["scale"]), minutes=kept.get("bound", chosen.minutes)),
         kept["dtype"],
         preset(values["teacher"]),
         values["run"],

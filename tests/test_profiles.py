@@ -1,10 +1,11 @@
 """Tests of profiles and of what a study says it will take."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from dskd_utils import plan
+from dskd_utils import plan, preflight
 from dskd_utils.profiles import SCALES, STORES, profile, profiles
 
 FAST, SLOW = {"float32": 5000.0, "bfloat16": 9000.0}, {"float32": 50.0, "bfloat16": 8.0}
@@ -45,6 +46,23 @@ def test_the_plan_is_kept_so_that_a_second_call_uses_the_same_budgets(tmp_path, 
     monkeypatch.setattr(plan, "measure_machine", lambda seconds: measured.append(seconds) or SLOW)
     first, second = plan.plan_of("smollm2-135m", "quick"), plan.plan_of("smollm2-135m", "quick")
     assert first == second and measured == [10.0]
+    longer = plan.plan_of("smollm2-135m", "quick", 60)
+    assert longer["scale"] > first["scale"] and plan.plan_of("smollm2-135m", "quick") == longer and len(measured) == 2
+
+
+def test_minutes_bound_any_profile():
+    bounded = plan.make_plan("smollm2-135m", "full", speeds=SLOW, minutes=60)
+    assert bounded["scale"] < 1 and sum(bounded["minutes"].values()) <= 60
+    assert "of the profile's budget fits" in plan.describe(bounded)
+
+
+def test_more_students_and_grids_take_longer_and_share_the_teachers_logits():
+    cost = {"parameters": 1e8, "layers": 10, "hidden": 500, "vocab": 50_000}
+    two, ten = (plan.study_flops(profile("quick"), cost, 2, students) for students in (2, 10))
+    assert two["teacher pass"] == ten["teacher pass"] and two["held-out text"] < ten["held-out text"]
+    assert two["training of 2 students"] < ten["training of 10 students"] < 5 * two["training of 2 students"]
+    grids = [plan.study_flops(profile("quick"), cost, 2, 2, [(4, tokens)])["grids"] for tokens in (1000, 0, 300_000)]
+    assert grids[0] < grids[1] == grids[2] and "grids" not in two
 
 
 def test_the_description_names_minutes_downloads_and_disk():
@@ -60,14 +78,45 @@ def test_the_description_names_minutes_downloads_and_disk():
     [
         (["--profile", "huge"], "profile 'huge' is not one of"),
         (["--teacher", "no-such-teacher"], "teacher 'no-such-teacher' is neither a preset"),
+        (["--controls", "rewired,rewird"], "there is no control 'rewird': choose among"),
+        (["--grids", "no-such-grid"], "there is no grid 'no-such-grid': choose among"),
+        (["--seeds", "many"], "the number of training seeds must be at least 1: got 'many'"),
     ],
 )
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+def test_the_command_says_what_is_wrong_in_one_line_before_anything_runs(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.setenv("DSKD_HOME", str(tmp_path))
     monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
-    assert plan.main(arguments) == 2
+    assert preflight.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("layers: [31]", "grid mine, line 3, student .*: a grid asks for 31 layers, the teacher has 30"),
+        ("k: [0]", "mine.yaml, line 3: k must be at least 1, got 0"),
+        ("kapa: [5]", "mine.yaml, line 3: a grid cannot vary 'kapa', choose among"),
+    ],
+)
+def test_a_wrong_cell_of_a_grid_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys, wrong, message):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text(f"title: mine\ntokens: 0\nvary: [{{{wrong}}}]\n")
+    assert preflight.main(["--grids", str(tmp_path / "mine.yaml")]) == 2
+    assert re.search(message, capsys.readouterr().err) and not (tmp_path / "runs").exists()
+
+
+def test_what_is_said_counts_the_students_that_are_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
+    assert preflight.main(["--seeds", "3", "--controls", "rewired", "--grids", "depth"]) == 0
+    told = capsys.readouterr().out
+    assert "training of 9 students" in told and "grids " in told
+    assert preflight.main([]) == 0
+    assert "training of 2 students" in capsys.readouterr().out
 
 
 def test_measuring_gives_positive_speeds():

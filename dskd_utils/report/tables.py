@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.evaluate.significance import SMALLEST, verdict
-from dskd_utils.profiles import ASKED
+from dskd_utils.profiles import ASKED, profile
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
 
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
@@ -275,6 +275,9 @@ def study_command(*records: Mapping[str, Any]) -> str:
     for record in records:
         asked = {name: record["parameters"].get(name) for name in ("seed", "source", *ASKED)}
         given |= {name.upper(): value for name, value in asked.items() if value and value != "package"}
+    minutes = first["profile"].get("minutes")
+    if minutes and minutes != profile(given["PROFILE"]).minutes:
+        given["MINUTES"] = f"{minutes:g}"
     if any(record.get("files") for record in records):
         given["DATA_DIR"] = "..."
     return "make study " + " ".join(f"{name}={value}" for name, value in given.items())

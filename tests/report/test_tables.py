@@ -126,3 +126,7 @@ def test_the_command_that_repeats_a_study_has_what_was_asked_beside_its_profile(
     assert tables.study_command(plain, trained) == (
         "make study TEACHER=tiny PROFILE=quick SEED=2 SEEDS=3 CONTROLS=rewired DATA_DIR=..."
     )
+    longer = {**plain, "profile": {"name": "quick", "minutes": 60}}
+    assert tables.study_command(longer) == "make study TEACHER=tiny PROFILE=quick MINUTES=60"
+    usual = {**plain, "profile": {"name": "quick", "minutes": 22}}
+    assert tables.study_command(usual) == tables.study_command(plain)

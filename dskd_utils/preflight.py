@@ -1,0 +1,59 @@
+"""What is checked and said before a batch starts; no section of the paper.
+
+`python -m dskd_utils.preflight --teacher NAME [NAME ...] --profile PROFILE`: whether the teachers may be read, whether
+the grids and controls that are asked for can be made of them, and what each study takes in downloads, minutes, memory
+and disk. The plan of each study is kept, so that a second call uses the same budgets.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dskd_utils import plan
+from dskd_utils.grid import Grid, read_grid
+from dskd_utils.profiles import Profile, profile
+from dskd_utils.sources.teachers import check_access, preset, teacher_cost
+from dskd_utils.stage_grid import checked
+from dskd_utils.stages import control_names
+
+
+def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], grids: Sequence[Grid], bound=None) -> str:
+    """What a study takes, in a few lines; makes its plan where there is none."""
+    kept = plan.plan_of(teacher, budget.name, bound)
+    students, sizes = seeds * (2 + len(controls)), [(len(grid.cells), grid.tokens) for grid in grids]
+    scaled = budget.scaled(kept["scale"])
+    return plan.describe(kept, plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check what is asked, then say what each study will take."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--teacher", nargs="+", default=["smollm2-135m"])
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--seeds", default="", help="training seeds of what is compared; the profile's where not given")
+    parser.add_argument("--controls", default="", help="by name with commas between, all or none")
+    parser.add_argument("--grids", default="", help="names or paths with commas between, or none")
+    parser.add_argument("--minutes", type=float, help="bound on the forecast, in place of the profile's")
+    given = parser.parse_args(arguments)
+    try:
+        budget = profile(given.profile)
+        names = control_names(given.controls or budget.controls)
+        asked = (given.grids or budget.grids).split(",")
+        grids = [read_grid(name.strip()) for name in asked if name.strip() not in ("", "none")]
+        for teacher in given.teacher:
+            check_access(teacher)
+            for grid in grids:
+                checked(grid, teacher_cost(teacher)["layers"], preset(teacher))
+        seeds = given.seeds or str(budget.seeds)
+        if not seeds.isdigit() or not int(seeds):
+            raise ValueError(f"the number of training seeds must be at least 1: got {seeds!r}")
+        for teacher in given.teacher:
+            print(said(teacher, budget, int(seeds), names, grids, given.minutes))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
