@@ -42,7 +42,7 @@ def test_each_teacher_has_its_own_students_and_results(batch):
         students = results(home, name, "04-distillation")["students"]
         for method in ("kd", "dskd"):
             manifest = home / f"runs/{name}/smoke/students" / students[method] / "manifest.json"
-            trained[name, method] = json.loads(manifest.read_text())["facts"]["weights"]
+            trained[name, method] = json.loads(manifest.read_text())["facts"]["weights"]["model.safetensors"]
         evaluation = results(home, name, "05-evaluation")
         assert {row["model"] for row in evaluation["held_out"]} >= {"teacher", "kd", "dskd"}
         assert evaluation["differences"], "the students were compared on the benchmarks"
