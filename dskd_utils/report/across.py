@@ -97,7 +97,8 @@ def _reads(row: Mapping[str, Any]) -> str:
 
 
 def _evaluated(studies: Studies) -> list[tuple[str, Results]]:
-    found = [(teacher, results) for teacher, results in studies.items() if results.get("05-evaluation")]
+    # Of a hub id or a path the last part, which is its name.
+    found = [(name.split("--")[-1], results) for name, results in studies.items() if results.get("05-evaluation")]
     if not found:
         raise NotRunError("not run here")
     return found

@@ -51,7 +51,14 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
     longest = max(len(row["label"]) for row in rows)
     told_apart = max(len(row["reads"]) for row in rows)
     left, right = max(96, round(8.7 * longest + 16)), min(440, round(588 - 6.8 * told_apart))
-    top, step = (42, 26) if series else (18, 34)
+    places, x_next, line = [], 6, 0
+    for key in series:  # the legend, as many names a line as fit
+        width = 32 + 7.5 * len(key)
+        if places and x_next + width > 594:
+            x_next, line = 6, line + 1
+        places.append((x_next + 6, 18 + 24 * line))
+        x_next += width
+    top, step = (42 + 24 * line, 26) if series else (18, 34)
     bottom = top + step * len(rows) + 4
     ends = [row[end] for row in rows for end in ("difference", "low", "high") if not math.isnan(row[end])]
     reach = 1.08 * max([smallest, *map(abs, ends)])
@@ -77,9 +84,9 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
         d.line([(x(value), bottom), (x(value), bottom + 5)])
         d.text(x(value), bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
     d.text((left + right) / 2, bottom + 39, unit, anchor="middle", size=13, colour="soft")
-    for order, key in enumerate(series):
-        d.dot(left + 6 + 150 * order, 18, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)
-        d.text(left + 18 + 150 * order, 23, key, size=13)
+    for order, (key, (across, y)) in enumerate(zip(series, places, strict=True)):
+        d.dot(across, y, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)
+        d.text(across + 12, y + 5, key, size=13)
     for place, row in enumerate(rows):
         y, order = top + step * (place + 0.5), series.index(row["series"]) if row.get("series") else 0
         colour = COLOURS[order % len(COLOURS)]

@@ -1,6 +1,8 @@
 """Teachers beside each other, from made-up results."""
 
+import itertools
 import math
+import re
 
 import pytest
 
@@ -24,7 +26,7 @@ def study(difference, gains, tokens="1,000"):
 
 STUDIES = {
     "small": study(0.25, {"DSKD": (0.1, 0.05), "rewired neighbours": (0.0, math.nan)}),
-    "large": study(-0.05, {"DSKD": (0.0, 0.01)}, tokens="2,000"),
+    "some-hub--large": study(-0.05, {"DSKD": (0.0, 0.01)}, tokens="2,000"),
     "half done": {"01-lexicon": {}},
 }
 
@@ -47,6 +49,15 @@ def test_the_pictures_say_in_words_what_they_show_and_a_label_stands_once():
     assert benchmarks.count(">ARC</text>") == 1 and benchmarks.count(">small</text>") == 1
     assert "small, DSKD: +0.100, interval +0.050 to +0.150, higher" in words
     assert "rewired neighbours: +0.000, no interval" in words and "nan" not in words
+
+
+def test_names_in_the_legend_never_meet():
+    names = [f"{letter}-teacher-of-a-rather-long-name" for letter in "abcd"]
+    drawn, _ = (drawing.render() for drawing in across.pictures(dict.fromkeys(names, STUDIES["small"])))
+    boxes = {name: re.search(rf'<text x="([\d.]+)" y="([\d.]+)"[^>]*>{name}<', drawn) for name in names}
+    ends = [(float(box[2]), float(box[1]), float(box[1]) + 7.5 * len(name)) for name, box in boxes.items()]
+    assert all(end <= 600 for _, _, end in ends)
+    assert all(a[0] < b[0] or a[2] < b[1] for a, b in itertools.pairwise(ends))
 
 
 def test_the_table_has_a_column_a_teacher_that_was_evaluated():
