@@ -53,7 +53,7 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
     left, right = max(96, round(8.7 * longest + 16)), min(440, round(588 - 6.8 * told_apart))
     places, x_next, line = [], 6, 0
     for key in series:  # the legend, as many names a line as fit
-        width = 32 + 7.5 * len(key)
+        width = 36 + 7.8 * len(key)
         if places and x_next + width > 594:
             x_next, line = 6, line + 1
         places.append((x_next + 6, 18 + 24 * line))
