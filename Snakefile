@@ -69,9 +69,8 @@ rule plan:
         f"{FOLDER}/plan.json",
     params:
         teacher=lambda w: TEACHERS[w.teacher],
-        asked=" ".join(f"--{name} {GIVEN[name]}" for name in ("seeds", "controls", "grids") if name in GIVEN),
     shell:
-        "python -m dskd_utils.preflight --teacher {params.teacher:q} --profile {wildcards.profile} {params.asked}"
+        "python -m dskd_utils.preflight --teacher {params.teacher:q} --profile {wildcards.profile}"
 
 
 rule notebook:

@@ -6,6 +6,7 @@ to hours, so it has to be read now and then.
 """
 
 import threading
+import time
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
@@ -51,5 +52,6 @@ class Meter:
             self.last |= now
 
     def _go_on(self) -> None:
-        while not threading.Event().wait(PERIOD):
+        while True:
+            time.sleep(PERIOD)
             self._add()

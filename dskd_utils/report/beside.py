@@ -221,13 +221,10 @@ def run_picture(results: Results) -> Drawing:
     Raises:
         NotRunError: no notebook has results.
     """
-    table = runs(results)
-    rows = [
-        {"label": name, "value": float(row["minutes"]), "said": f"{row['minutes']} min, {row['memory (GiB)']}"}
-        for name, row in table.iterrows()
-    ]
-    for row in rows:
-        row["said"] = row["said"].replace(", not noted", "") if "noted" in row["said"] else f"{row['said']} GiB"
+    rows = []
+    for name, row in runs(results).iterrows():
+        memory = "" if row["memory (GiB)"] == "not noted" else f", {row['memory (GiB)']} GiB"
+        rows.append({"label": name, "value": float(row["minutes"]), "said": f"{row['minutes']} min{memory}"})
     return bars("runs", "Minutes and memory of every notebook", rows, "minutes of the last sitting")
 
 
