@@ -4,6 +4,7 @@
 - `claims`: what the paper claims and what was seen here; with `:rules:` how each verdict is reached;
 - `beside`: a table of the paper by its number, or figure `3a` or `3b`, and ours; our `controls`; what the `runs` took;
 - `teachers`: the studies of all teachers beside each other;
+- `search`: what `stage-one` of the search chose, or what `stage-two` decided;
 - `diagram`: a drawing of `dskd_utils/report/diagrams.py`, set into the page so that it follows the page's theme.
 
 The others show the default teacher, or `:teacher:`. Where a piece was not run, the block says so.
@@ -17,7 +18,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 from study_roles import studies
 
-from dskd_utils.report import across, beside, summary
+from dskd_utils.report import across, beside, search, summary
 from dskd_utils.report.claims import VERDICTS, claims
 from dskd_utils.report.values import DEFAULT_TEACHER
 from dskd_utils.report.verdicts import NotRunError
@@ -159,6 +160,25 @@ class Teachers(Block):
         return [*drawn, *self.parsed(beside.markdown(across.table(found)), "beside")]
 
 
+class Search(Block):
+    """What came of the search, whose results are kept apart from the study's."""
+
+    required_arguments = 1
+
+    def blocks(self) -> list[nodes.Node]:
+        """A drawing, then a list or the conditions and the answer."""
+        teacher = self.options.get("teacher", DEFAULT_TEACHER)
+        results = self.results_of(f"{teacher}/search")
+        if self.arguments[0] == "stage-one":
+            drawing, lines = search.stage_one(results)
+            return [self.drawn(drawing.render()), *self.parsed(lines, "search")]
+        drawing, rows = search.stage_two(results)
+        answer = f"**The answer is {search.answer(results)}.**"
+        lines = ["| a yes needs | seen | |", "| --- | --- | --- |"]
+        lines += [f"| {row['condition']} | {row['seen']} | {row['state']} |" for row in rows]
+        return [*self.parsed([answer], "answer"), self.drawn(drawing.render()), *self.parsed(lines, "search")]
+
+
 class Diagram(Block):
     """A drawing of the pages on the method, with the block's text as its caption."""
 
@@ -188,6 +208,7 @@ def setup(app) -> dict:
         "claims": Claims,
         "beside": Beside,
         "teachers": Teachers,
+        "search": Search,
         "diagram": Diagram,
     }
     for name, block in named.items():

@@ -153,6 +153,66 @@ def curves(
     return d
 
 
+def scatter(name: str, title: str, rows: Sequence[Mapping[str, Any]], x_label: str, y_label: str) -> Drawing:
+    """Points with vertical error bars, a ring around those that are marked, a legend above.
+
+    Args:
+        name: for the ids inside, one word.
+        title: what is to be seen.
+        rows: `label`, `series`, `x`, `y`, `error` and `marked` each.
+        x_label, y_label: with units.
+
+    Raises:
+        ValueError: no row.
+    """
+    if not rows:
+        raise ValueError("there is no point to draw: give at least one row")
+    left, right, top, bottom = 70, 580, 44, 290
+    ends = [row["y"] + sign * row["error"] for row in rows for sign in (-1, 1)]
+    x_low, x_high = _widened(min(row["x"] for row in rows), max(row["x"] for row in rows))
+    y_low, y_high = _widened(min(ends), max(ends))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = left + (right - left) * (x - x_low) / (x_high - x_low)
+        return round(across, 1), round(bottom - (bottom - top) * (y - y_low) / (y_high - y_low), 1)
+
+    told = "; ".join(
+        f"{row['label']}: {row['x']:.4g}, {row['y']:.3f}" + (", chosen" if row["marked"] else "") for row in rows
+    )
+    d = Drawing(name, 600, 336, title, told)
+    for value in ticks(y_low, y_high):
+        y = place(x_low, value)[1]
+        d.line([(left, y), (right, y)], colour="card")
+        d.text(left - 8, y + 4, _label(value), anchor="end", size=13, colour="soft")
+    for value in ticks(x_low, x_high):
+        x = place(value, y_low)[0]
+        d.line([(x, bottom), (x, bottom + 5)])
+        d.text(x, bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
+    d.line([(left, bottom), (right, bottom)])
+    d.text((left + right) / 2, bottom + 40, x_label, anchor="middle", size=13, colour="soft")
+    d.text(8, 16, y_label, size=13, colour="soft")
+    series = list(dict.fromkeys(row["series"] for row in rows))
+    for order, key in enumerate(series):
+        d.dot(right - 250 + 80 * order, 12, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)
+        d.text(right - 238 + 80 * order, 17, key, size=13)
+    d.ring(right - 250 + 80 * len(series), 12, 9, colour="ink", dash="")
+    d.text(right - 236 + 80 * len(series), 17, "chosen", size=13)
+    for row in rows:
+        order = series.index(row["series"])
+        colour = COLOURS[order % len(COLOURS)]
+        low, high = (place(row["x"], row["y"] + sign * row["error"]) for sign in (-1, 1))
+        d.line([low, high], colour=colour, width=1)
+        d.dot(*place(row["x"], row["y"]), 5, colour=colour, square=order % 2 == 1)
+        if row["marked"]:
+            d.ring(*place(row["x"], row["y"]), 10, colour="ink", dash="")
+    return d
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    room = 0.06 * (high - low) or 0.01 * abs(low) or 0.01
+    return low - room, high + room
+
+
 def bars(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str) -> Drawing:
     """Amounts as horizontal bars, a row each, with what is said of each behind it.
 

@@ -14,27 +14,31 @@ from dskd_utils.artefacts import atomic_path, project_root, safe_name
 from dskd_utils.results import read_results
 
 
-def collect(teacher: str, profile: str, target: Path) -> list[Path]:
+def collect(teacher: str, profile: str, target: Path, run: str = "") -> list[Path]:
     """Copy a run's executed notebooks and results into `target`, papermill's paths of this machine left out.
+
+    Args:
+        teacher, profile: as folder names below `runs/`.
+        target: a folder, made where it is not there.
+        run: the name of a run beside the batch, whose notebooks and results are in `run-<name>/`.
 
     Raises:
         FileNotFoundError: the study has not been run.
         ValueError: its results are not of this version's schema.
     """
-    folder = project_root() / "runs" / teacher / profile
-    notebooks = sorted((folder / "notebooks").glob("*.ipynb"))
+    folder, part = project_root() / "runs" / teacher / profile, f"run-{run}" if run else ""
+    notebooks = sorted((folder / "notebooks" / part).glob("*.ipynb"))
     if not notebooks:
-        raise FileNotFoundError(
-            f"there are no executed notebooks of {teacher} at profile {profile}: "
-            f"run `make study TEACHER={teacher} PROFILE={profile}` first"
-        )
+        make = f"make study TEACHER={teacher} PROFILE={profile}"
+        first = f"write them to {folder / 'notebooks' / part}/" if run else f"run `{make}` first"
+        raise FileNotFoundError(f"there are no executed notebooks of {teacher} at profile {profile}: {first}")
     (target / "results").mkdir(parents=True, exist_ok=True)
     copies = []
     for path in notebooks:
         with atomic_path(target / path.name) as temporary:
             temporary.write_text(nbformat.writes(cleaned(nbformat.read(path, as_version=4))) + "\n", encoding="utf-8")
         copies.append(target / path.name)
-    for path in sorted((folder / "results").glob("*.json")):
+    for path in sorted((folder / "results" / part).glob("*.json")):
         read_results(path)  # refuses what is not of the schema
         shutil.copyfile(path, target / "results" / path.name)
     return copies
@@ -76,10 +80,16 @@ def stage(studies: Sequence[str], out: Path) -> None:
     (out / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
 
 
-def adopt(teacher: str, profile: str) -> None:
-    """Copy a run into `book/studies`, to be committed, and list its pages in the book's table of contents."""
+def adopt(teacher: str, profile: str, run: str = "") -> None:
+    """Copy a run into `book/studies`, to be committed, and list its pages in the book's table of contents.
+
+    A run beside the batch goes to a folder of its name below the teacher's; which page it belongs under is not known
+    here, so its pages are listed by hand.
+    """
     book = project_root() / "book"
-    collect(teacher, profile, book / "studies" / teacher)
+    collect(teacher, profile, book / "studies" / teacher / run, run)
+    if run:
+        return
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     present = [part["chapters"][0]["file"].split("/")[1] for part in toc["parts"] if _is_study(part)]
     toc["parts"] = with_studies(toc["parts"], book / "studies", list(dict.fromkeys([*present, teacher])))
@@ -115,12 +125,13 @@ def main(arguments: list[str] | None = None) -> int:
     adopting = commands.add_parser("adopt", help="copy a run into book/studies, to be committed")
     adopting.add_argument("--teacher", required=True)
     adopting.add_argument("--profile", required=True)
+    adopting.add_argument("--run", default="", help="of a run beside the batch, such as search")
     options = parser.parse_args(arguments)
     try:
         if options.command == "stage":
             stage(options.studies, options.out)
         else:
-            adopt(safe_name(options.teacher), options.profile)
+            adopt(safe_name(options.teacher), options.profile, options.run)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

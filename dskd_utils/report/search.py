@@ -1,0 +1,192 @@
+"""What the search chose and decided, by the rules of the book's plan for it (beyond the paper, on sections 4.2 and 6).
+
+Pure functions on loaded results. `python -m dskd_utils.report.search 06-ablations.json > chosen.yaml` writes what stage
+one chose as parameters of the notebook on distillation, so that nothing is typed by hand between the two stages.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from dskd_utils.evaluate.significance import SMALLEST, verdict
+from dskd_utils.report.charts import forest, scatter
+from dskd_utils.report.paper import TASKS
+from dskd_utils.report.svg import Drawing
+from dskd_utils.report.tables import METHODS
+from dskd_utils.report.verdicts import Results, interval, piece
+from dskd_utils.results import read_results
+
+GRID = "search"
+PERPLEXITY = 0.01  # the share by which a perplexity may be above the lowest, or above KD's
+LEVEL = 0.05
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not told apart"
+FROM_KD = ("lr", "temperature", "alpha")  # of KD's best trial, for both methods
+FROM_DSKD = ("beta", "margin", "margin_quantile", "kappa")
+
+
+def trials(results: Results) -> list[Mapping[str, Any]]:
+    """The students of stage one that were trained to the end.
+
+    Raises:
+        NotRunError: stage one was not run.
+    """
+    rows = piece(results, "06-ablations", "grids", GRID)
+    return [row for row in rows if row["method"] != "teacher" and not row["failed"]]
+
+
+def chosen(results: Results) -> dict[str, Mapping[str, Any]]:
+    """The best trial of KD and of DSKD: the greatest area among those whose perplexity is near the method's lowest.
+
+    Raises:
+        NotRunError: stage one was not run.
+        ValueError: a method has no student.
+    """
+    found = {}
+    for method in ("kd", "dskd"):
+        rows = [row for row in trials(results) if row["method"] == method]
+        if not rows:
+            raise ValueError(f"no student of {METHODS[method]} was trained to the end: nothing can be chosen")
+        most = (1 + PERPLEXITY) * min(row["perplexity"] for row in rows)
+        found[method] = max((row for row in rows if row["perplexity"] <= most), key=lambda row: row["auc"])
+    return found
+
+
+def parameters(results: Results) -> dict[str, Any]:
+    """Of the notebook on distillation, for stage two: what the best trials name; its own values stand for the rest.
+
+    Raises:
+        NotRunError, ValueError: as of `chosen`.
+    """
+    best = chosen(results)
+    named = [(best["kd"], name) for name in FROM_KD] + [(best["dskd"], name) for name in FROM_DSKD]
+    found = {name: row[name] for row, name in named if not _missing(row.get(name))}
+    if "beta" in found:
+        found |= dict.fromkeys(("beta_p", "beta_n"), found.pop("beta"))
+    if "kappa" in found:
+        found["kappa"] = int(found["kappa"])
+    return found
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def conditions(results: Results) -> list[dict[str, str]]:
+    """Each condition of the plan for a yes, what was seen of it, and whether it holds.
+
+    A difference counts as above zero where its interval is and Holm's correction over the comparisons of the probe
+    leaves it below one in twenty.
+
+    Raises:
+        NotRunError: stage two was not run.
+    """
+    found = []
+    for minus in ("kd", *piece(results, "05-evaluation", "controls")):
+        row = _area(results, minus)
+        seen = f"{interval(row['value'], row['low'], row['high'])}, Holm's p {row['p_holm']:.3f}"
+        above = row["low"] > 0 and row["p_holm"] < LEVEL
+        state = HOLDS if above else FAILS if row["high"] < SMALLEST["area"] else OPEN
+        found.append({"condition": f"words: DSKD − {METHODS[minus]}, area", "seen": seen, "state": state})
+    row = next(
+        row
+        for row in piece(results, "05-evaluation", "held_out_differences")
+        if (row["model"], row["minus"], row["metric"]) == ("dskd", "kd", "nll")
+    )
+    ends = [math.expm1(row[name]) for name in ("difference", "low", "high")]
+    state = HOLDS if ends[2] <= PERPLEXITY else FAILS if ends[1] > PERPLEXITY else OPEN
+    found.append({"condition": "perplexity, above KD's by", "seen": interval(*ends, "{:+.2%}"), "state": state})
+    for row in piece(results, "05-evaluation", "differences"):
+        if row["pair"] == "DSKD - KD":
+            ends = row["difference"], row["low"], row["high"]
+            worst = -SMALLEST["gold_logprob"]
+            state = HOLDS if ends[1] > worst else FAILS if ends[2] < worst else OPEN
+            name = f"{TASKS[row['task']]}: right answer (nats), DSKD − KD"
+            found.append({"condition": name, "seen": interval(*ends), "state": state})
+    return found
+
+
+def _area(results: Results, minus: str) -> Mapping[str, Any]:
+    rows = piece(results, "05-evaluation", "probe_pairs")
+    wanted = {"subset": "all", "measure": "sum", "model": "dskd", "minus": minus}
+    return next(row for row in rows if all(row[name] == value for name, value in wanted.items()))
+
+
+def answer(results: Results) -> str:
+    """`yes`, `no` or `not told apart`: no where the gain over KD is below what would matter, yes where all hold.
+
+    Raises:
+        NotRunError: stage two was not run.
+    """
+    if _area(results, "kd")["high"] < SMALLEST["area"]:
+        return "no"
+    return "yes" if all(row["state"] == HOLDS for row in conditions(results)) else OPEN
+
+
+def stage_one(results: Results) -> tuple[Drawing, list[str]]:
+    """Every trial by perplexity and area, and what was chosen in Markdown.
+
+    Raises:
+        NotRunError, ValueError: as of `chosen`.
+    """
+    best = chosen(results)
+    marked = {row["model"] for row in best.values()}
+    rows = [
+        {"series": METHODS[row["method"]], "x": row["perplexity"], "y": row["auc"], "error": row["auc_stderr"]}
+        | {"label": row["model"], "marked": row["model"] in marked}
+        for row in trials(results)
+    ]
+    drawn = scatter(
+        "search",
+        "Stage one: perplexity of every trial and the area under the curve on pairs of validation words",
+        rows,
+        "perplexity on validation text",
+        "area under the curve",
+    )
+    said = [
+        f"- {METHODS[method]}: `{row['model']}`, area {row['auc']:.3f} ± {row['auc_stderr']:.3f}, perplexity "
+        f"{row['perplexity']:.1f}; the best of {sum(one['method'] == method for one in trials(results))} trials"
+        for method, row in best.items()
+    ]
+    return drawn, said
+
+
+def stage_two(results: Results) -> tuple[Drawing, list[dict[str, str]]]:
+    """What DSKD gains over KD and over each control on the test words, and the conditions of a yes.
+
+    Raises:
+        NotRunError: stage two was not run.
+    """
+    rows = []
+    for minus in ("kd", *piece(results, "05-evaluation", "controls")):
+        row = _area(results, minus)
+        reads = verdict(row["low"], row["high"], SMALLEST["area"])
+        rows.append({"label": f"over {METHODS[minus]}", "difference": row["value"], "reads": reads}
+                    | {end: row[end] for end in ("low", "high")})  # fmt: skip
+    title = "Stage two: what DSKD gains on pairs of test words"
+    return forest("decision", title, rows, "area under the curve, DSKD − the other", SMALLEST["area"]), conditions(
+        results
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write what stage one chose as YAML, for `papermill -f`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("results", help="06-ablations.json of stage one")
+    path = parser.parse_args(arguments).results
+    try:
+        print(yaml.safe_dump(parameters({"06-ablations": read_results(path)})), end="")
+    except LookupError:
+        print(f"error: {path} holds no students of the grid {GRID!r}: run stage one first", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
