@@ -57,6 +57,9 @@ def words_by_senses(
 
     Returns:
         columns `word, states, wordnet` and one a criterion; lower-case lemmas of WordNet by the alphabet.
+
+    Raises:
+        ValueError: no word is one token with that many states.
     """
     meanings: dict[str, int] = defaultdict(int)
     for (lemma, _), senses in wordnet.items():
@@ -64,6 +67,11 @@ def words_by_senses(
             meanings[lemma] += len(senses)
     spans = word_spans(sorted(meanings), tokenizer)
     tokens = {word: span[0] for word, span in spans.items() if len(span) == 1 and counts[span[0]] >= least}
+    if not tokens:
+        raise ValueError(
+            f"no word of WordNet is one token of this vocabulary with {least} states or more: give the study more text, "
+            "or a teacher whose vocabulary has whole words"
+        )
     places = list(tokens.values())
     table = {"word": list(tokens), "states": counts[places].tolist(), "wordnet": [meanings[word] for word in tokens]}
     return pd.DataFrame(table | {name: k[places].tolist() for name, k in numbers.items()})

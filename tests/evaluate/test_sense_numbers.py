@@ -48,6 +48,8 @@ def test_words_have_one_token_enough_states_and_a_place_in_wordnet():
     found = words_by_senses(numbers, counts, Words(), wordnet, least=30)
     assert found.to_dict("records") == [{"word": "bank", "states": 40, "wordnet": 3, "bic": tokens["bank"]}]
     assert words_by_senses(numbers, counts, Words(), wordnet, least=5).word.tolist() == ["bank", "dull"]
+    with pytest.raises(ValueError, match="whole words"):
+        words_by_senses(numbers, counts, Words(), wordnet, least=50)
 
 
 @pytest.fixture
