@@ -25,6 +25,7 @@ READS = {
 }
 # Options of `make study` for single notebooks, by notebook; where one is empty the profile decides.
 ASKED = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
+BATCH = "batch"  # the run of a study by `make study`; any other keeps its results apart
 SCALES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 
 

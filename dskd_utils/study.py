@@ -21,12 +21,10 @@ import torch
 from dskd_utils import plan
 from dskd_utils.artefacts import digest, file_sha256, peak_memory, project_root, provenance, safe_name
 from dskd_utils.energy import Meter
-from dskd_utils.profiles import STORES, Profile, profile
+from dskd_utils.profiles import BATCH, STORES, Profile, profile
 from dskd_utils.results import read_results, write_results
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
 from dskd_utils.variants import settings
-
-BATCH = "batch"
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from typing import Any
 
 import yaml
 
-from dskd_utils.profiles import ASKED
+from dskd_utils.profiles import ASKED, BATCH
 from dskd_utils.report.tables import study_command
 from dskd_utils.results import read_results
 
 TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provenance_box starts with
-NUMBERS = re.compile(r"studies/[\w.-]+/\d\d-[a-z-]+")
-RESULTS = re.compile(r"^.*?(studies/[^/]+)/results/([^/]+)\.json$")
+NUMBERS = re.compile(r"studies/[\w./-]+/\d\d-[a-z-]+")
+RESULTS = re.compile(r"^.*?(studies/.+)/results/([^/]+)\.json$")
 LONGEST = 80  # characters of a string that is shipped for comparison; texts are not compared
 LAB = "http://localhost:8888/lab/tree/"  # where `make lab` answers
 
@@ -55,12 +55,12 @@ def root_of(folder: Path) -> Path:
 
 
 def results_by_page(sources: Path) -> dict[str, dict[str, Any]]:
-    """Results of all studies in the book's sources, by page (`studies/<teacher>/<notebook>`)."""
+    """Results of all studies in the book's sources, by page (`studies/<teacher>/<notebook>`, or with a run between)."""
     found = {}
-    for path in sorted((sources / "studies").glob("*/results/*.json")):
+    for path in sorted((sources / "studies").rglob("results/*.json")):
         record = read_results(path)
         if isinstance(record, dict) and "provenance" in record:
-            found[f"studies/{path.parents[1].name}/{path.stem}"] = record
+            found[(path.parents[1].relative_to(sources) / path.stem).as_posix()] = record
     return found
 
 
@@ -103,20 +103,28 @@ def shown_results(app, page: str) -> list[str]:
     return named_results(source.read_text(encoding="utf-8"), app.env.dependencies.get(page, ()), app.study_results)
 
 
+def papermill(page: str, record: Mapping[str, Any]) -> str:
+    """The command that runs the notebook of a page again, with its run where that is not the batch."""
+    values = record["parameters"]
+    asked = {"teacher": record["teacher"], "profile": record["profile"]["name"], "seed": values["seed"]}
+    asked |= {"run": run} if (run := values.get("run", BATCH)) != BATCH else {}
+    asked |= {name: values[name] for name in ASKED if values.get(name)}
+    given = " ".join(f"-p {name} {value}" for name, value in asked.items())
+    return f"papermill notebooks/{page.rsplit('/', 1)[1]}.ipynb out.ipynb {given}"
+
+
 def commands(app, page: str, shown: list[str]) -> list[str]:
     """What to type to run a page again: its notebook with the same parameters, or the studies and the book."""
-    records = [app.study_results[name] for name in shown]
+    results = app.study_results
     if shown == [page]:
-        seed = records[0]["parameters"]["seed"]
-        given = f"-p teacher {records[0]['teacher']} -p profile {records[0]['profile']['name']} -p seed {seed}"
-        asked = {name: records[0]["parameters"].get(name) for name in ASKED}
-        given += "".join(f" -p {name} {value}" for name, value in asked.items() if value)
-        return [f"papermill notebooks/{page.rsplit('/', 1)[1]}.ipynb out.ipynb {given}"]
-    studies = {}
-    for record in app.study_results.values():
-        studies.setdefault((record["teacher"], record["profile"]["name"]), []).append(record)
-    named = dict.fromkeys((record["teacher"], record["profile"]["name"]) for record in records)
-    return [*(study_command(*studies[name]) for name in named), "make book"]
+        return [papermill(page, results[page])]
+    single = [papermill(name, results[name]) for name in shown if results[name]["parameters"].get("run") != BATCH]
+    studies: dict[tuple[str, str], list] = {}
+    for record in results.values():
+        if record["parameters"].get("run") == BATCH:
+            studies.setdefault((record["teacher"], record["profile"]["name"]), []).append(record)
+    named = dict.fromkeys((results[name]["teacher"], results[name]["profile"]["name"]) for name in shown)
+    return [*(study_command(*studies[name]) for name in named if name in studies), *single, "make book"]
 
 
 def where_from(app, page: str, shown: list[str], body: str) -> str:

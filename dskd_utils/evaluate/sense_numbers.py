@@ -69,8 +69,8 @@ def words_by_senses(
     tokens = {word: span[0] for word, span in spans.items() if len(span) == 1 and counts[span[0]] >= least}
     if not tokens:
         raise ValueError(
-            f"no word of WordNet is one token of this vocabulary with {least} states or more: give the study more text, "
-            "or a teacher whose vocabulary has whole words"
+            f"no word of WordNet is one token of this vocabulary with {least} states or more: give the study more "
+            "text, or a teacher whose vocabulary has whole words"
         )
     places = list(tokens.values())
     table = {"word": list(tokens), "states": counts[places].tolist(), "wordnet": [meanings[word] for word in tokens]}

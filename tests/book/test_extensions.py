@@ -70,7 +70,26 @@ class TestTheFootOfAPage:
         folder.mkdir(parents=True)
         (folder / "04-distillation.json").write_text(json.dumps(record()))
         (folder / "03-explored-words.json").write_text("[]")
-        assert list(foot.results_by_page(tmp_path)) == ["studies/tiny/04-distillation"]
+        search = tmp_path / "studies" / "tiny" / "search" / "results"
+        search.mkdir(parents=True)
+        (search / "06-ablations.json").write_text(json.dumps(record()))
+        expected = ["studies/tiny/04-distillation", "studies/tiny/search/06-ablations"]
+        assert sorted(foot.results_by_page(tmp_path)) == expected
+        read = ["/somewhere/book/studies/tiny/search/results/06-ablations.json"]
+        assert foot.named_results("", read, dict.fromkeys(expected)) == expected[1:]
+
+    def test_a_run_beside_the_batch_is_run_again_by_its_own_notebook(self, foot):
+        batch, search = record(profile="full"), record(profile="full")
+        batch["parameters"]["run"], search["parameters"] = "batch", {"seed": 0, "run": "search", "grids": "search"}
+        pages = {"studies/tiny/01-lexicon": batch, "studies/tiny/search/06-ablations": search}
+        app = SimpleNamespace(study_results=pages)
+        first, again, last = foot.commands(app, "plan", list(pages))
+        assert first.startswith("make study TEACHER=tiny PROFILE=full") and "search" not in first
+        assert again == (
+            "papermill notebooks/06-ablations.ipynb out.ipynb "
+            "-p teacher tiny -p profile full -p seed 0 -p run search -p grids search"
+        )
+        assert last == "make book"
 
     def test_says_where_numbers_come_from_in_full(self, foot):
         said = foot.origin(record())
