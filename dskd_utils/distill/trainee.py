@@ -37,7 +37,7 @@ class Schedule:
         weight_decay: of AdamW.
         clip: largest gradient norm.
         seed: of the order of the blocks and of the sampled positions.
-        checkpoint_every: steps between two checkpoints.
+        checkpoint_every: steps between two checkpoints, or fewer where these take more than some minutes.
     """
 
     lr: float = 2e-3

@@ -17,6 +17,8 @@ from dskd_utils.distill.students import Student
 from dskd_utils.distill.trainee import Cell, Schedule, Trainee
 from dskd_utils.senses.live_states import States
 
+LONGEST = 300.0  # seconds without a checkpoint, also where many students share steps that take long
+
 
 def distill(
     student: Student,
@@ -115,7 +117,7 @@ def _check(cell: Cell, states: States) -> None:
 def _train(trainees: list[Trainee], states: States, run: Accelerator) -> None:
     """The loop over steps; every trainee takes the steps that it has not yet taken."""
     steps = trainees[0].steps
-    first = min(len(trainee.rows) for trainee in trainees)
+    first, kept = min(len(trainee.rows) for trainee in trainees), time.monotonic()
     with tqdm(total=steps, initial=first, desc="distil", unit="step", disable=not run.is_main_process) as bar:
         for step in range(first, steps):
             began = time.perf_counter()
@@ -124,11 +126,14 @@ def _train(trainees: list[Trainee], states: States, run: Accelerator) -> None:
             if not any(trainee.error is None for trainee in trainees):
                 break
             seconds = time.perf_counter() - began
+            if overdue := time.monotonic() - kept > LONGEST:
+                kept = time.monotonic()
             for trainee in here:
                 if trainee.error is None:
                     # The time of a common step is shared out evenly.
                     trainee.rows[-1] |= {"seconds": seconds / len(here)}
-                    if (step + 1) % trainee.cell.schedule.checkpoint_every == 0 and run.is_main_process:
+                    due = overdue or (step + 1) % trainee.cell.schedule.checkpoint_every == 0
+                    if due and run.is_main_process:
                         trainee.save()
             if rows:
                 tokens = len(here) * rows[0]["tokens"] / seconds

@@ -1,6 +1,7 @@
 """Tests of training on stored states (paper, section 4.2)."""
 
 import dataclasses
+import math
 import os
 import socket
 import subprocess
@@ -120,7 +121,9 @@ def test_the_released_weighting_counts_sampled_positions_only(llama, store, inde
     assert row.loss == pytest.approx(row.ce + row.kl + row.attraction + row.repulsion, rel=1e-4)
 
 
-def test_a_killed_run_resumes_to_the_same_weights(llama, store, index, tmp_path, monkeypatch):
+@pytest.mark.parametrize("patience", [math.inf, 0.0])
+def test_a_killed_run_resumes_to_the_same_weights(llama, store, index, tmp_path, monkeypatch, patience):
+    monkeypatch.setattr(training, "LONGEST", patience)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     arguments = {"objective": Objective(), "schedule": FAST, "index": index}
     distill(make_student(llama, 4), store, whole, **arguments)
@@ -139,7 +142,8 @@ def test_a_killed_run_resumes_to_the_same_weights(llama, store, index, tmp_path,
     monkeypatch.setattr(training, "take_step", lambda *given: (calls.append(given), step(*given))[1])
     calls.clear()
     distill(make_student(llama, 4), store, cut, **arguments)
-    assert len(calls) == len(training_log(whole)) - 3, "the first checkpoint was made after three steps"
+    made = 5 if patience == 0 else 3
+    assert len(calls) == len(training_log(whole)) - made, "a checkpoint after three steps, or whenever one is overdue"
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(cut)[name]), name
     assert not list(tmp_path.glob(".*"))
