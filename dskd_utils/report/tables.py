@@ -8,6 +8,7 @@ import pandas as pd
 from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.profiles import ASKED, profile
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
+from dskd_utils.sources.presets import preset
 
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
 METHODS |= {  # controls
@@ -280,6 +281,8 @@ def study_command(*records: Mapping[str, Any]) -> str:
         given["MINUTES"] = f"{minutes:g}"
     if any(record.get("files") for record in records):
         given["DATA_DIR"] = "..."
+    if preset(first["teacher"]).get("terms"):
+        given["ACCEPT_TERMS"] = first["teacher"]
     return "make study " + " ".join(f"{name}={value}" for name, value in given.items())
 
 

