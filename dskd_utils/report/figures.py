@@ -17,7 +17,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def style() -> None:
-    """Set the book's look for all figures of a notebook."""
+    """Set the book's look for all figures of a notebook; in its tables a model's words are text, never markup."""
+    pd.set_option("styler.format.escape", "html")
     plt.rcParams.update(
         {
             "figure.facecolor": "white",

@@ -31,6 +31,13 @@ def test_training_curves_show_the_sense_parts_only_where_there_are_any():
     assert figure.axes[3].get_ylim()[0] == 0
 
 
+def test_a_word_of_a_model_is_never_markup():
+    figures.style()
+    frame = pd.DataFrame({"expects": ["<h1>"], "share": [0.5]})
+    for table in (frame.style, frame.style.format({"share": "{:.0%}"}, escape="html")):
+        assert "&lt;h1&gt;" in table.to_html() and "<h1>" not in table.to_html()
+
+
 def test_the_span_title_is_computed():
     figure = figures.span_lengths({"ours": [50, 80, 91.2, 98, 99], "paper, x": [10, 20, 30, 40, 50]})
     assert "keep 91%" in figure.axes[0].get_title()
