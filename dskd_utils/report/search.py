@@ -151,7 +151,37 @@ def stage_one(results: Results) -> tuple[Drawing, list[str]]:
         f"{row['perplexity']:.1f}; the best of {sum(one['method'] == method for one in trials(results))} trials"
         for method, row in best.items()
     ]
+    changes = beside_kd(results)
+    if changes:
+        said.append(
+            f"- Beside KD at the same learning rate and otherwise the preset, the area of {len(changes)} trials of "
+            f"DSKD differs by {_signed(min(changes))} to {_signed(max(changes))}; "
+            f"what would matter is {SMALLEST['area']}"
+        )
     return drawn, said
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def beside_kd(results: Results) -> list[float]:
+    """Differences in area of each trial of DSKD from the KD trial that has its learning rate and names nothing else.
+
+    A weight of KL of 1 is the preset's. A trial without such a partner is left out.
+
+    Raises:
+        NotRunError: stage one was not run.
+    """
+    rows = trials(results)
+    plain = {
+        row["lr"]: row["auc"]
+        for row in rows
+        if row["method"] == "kd"
+        and _missing(row.get("temperature"))
+        and (_missing(row.get("alpha")) or row["alpha"] == 1)
+    }
+    return [row["auc"] - plain[row["lr"]] for row in rows if row["method"] == "dskd" and row["lr"] in plain]
 
 
 def stage_two(results: Results) -> tuple[Drawing, list[dict[str, str]]]:

@@ -104,6 +104,13 @@ def test_pictures_mark_what_was_chosen_and_name_every_comparison():
     assert "over rewired neighbours" in drawing.told and len(rows) == 4
 
 
+def test_a_trial_stands_beside_the_kd_of_its_rate():
+    plain = trial("kd-c", "kd", 20.0, 0.73, lr=0.002, alpha=1.0)
+    assert search.beside_kd(stage_one(plain)) == [pytest.approx(-0.02)]
+    assert "−0.020 to −0.020" in search.stage_one(stage_one(plain))[1][-1]
+    assert len(search.stage_one(stage_one())[1]) == 2
+
+
 def test_the_command_writes_parameters_for_papermill(tmp_path, capsys):
     provenance = {
         "commit": "0123456", "versions": {}, "seconds": 1.0, "finished": "2026-11-24T10:00:00", "dtype": "float32",
