@@ -118,13 +118,13 @@ def commands(app, page: str, shown: list[str]) -> list[str]:
     results = app.study_results
     if shown == [page]:
         return [papermill(page, results[page])]
-    single = [papermill(name, results[name]) for name in shown if results[name]["parameters"].get("run") != BATCH]
+    batch = {name: record for name, record in results.items() if record["parameters"].get("run", BATCH) == BATCH}
     studies: dict[tuple[str, str], list] = {}
-    for record in results.values():
-        if record["parameters"].get("run") == BATCH:
-            studies.setdefault((record["teacher"], record["profile"]["name"]), []).append(record)
-    named = dict.fromkeys((results[name]["teacher"], results[name]["profile"]["name"]) for name in shown)
-    return [*(study_command(*studies[name]) for name in named if name in studies), *single, "make book"]
+    for record in batch.values():
+        studies.setdefault((record["teacher"], record["profile"]["name"]), []).append(record)
+    named = dict.fromkeys((batch[name]["teacher"], batch[name]["profile"]["name"]) for name in shown if name in batch)
+    single = [papermill(name, results[name]) for name in shown if name not in batch]
+    return [*(study_command(*studies[name]) for name in named), *single, "make book"]
 
 
 def where_from(app, page: str, shown: list[str], body: str) -> str:

@@ -105,6 +105,7 @@ class TestTheFootOfAPage:
             "-p teacher tiny -p profile full -p seed 0 -p run search -p grids search"
         )
         assert last == "make book"
+        assert foot.commands(app, "plan", list(pages)[1:]) == [again, last]
 
     def test_says_where_numbers_come_from_in_full(self, foot):
         said = foot.origin(record())
