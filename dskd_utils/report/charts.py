@@ -99,6 +99,27 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
     return d
 
 
+def _axes(
+    d: Drawing,
+    box: tuple[float, float, float],
+    across: Mapping[float, float],
+    up: Mapping[float, float],
+    x_label: str,
+    y_label: str,
+) -> None:
+    """Grid lines and numbers of both axes by their places; `box` is the left, right and bottom end."""
+    left, right, bottom = box
+    for y, value in up.items():
+        d.line([(left, y), (right, y)], colour="card")
+        d.text(left - 8, y + 4, _label(value), anchor="end", size=13, colour="soft")
+    for x, value in across.items():
+        d.line([(x, bottom), (x, bottom + 5)])
+        d.text(x, bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
+    d.line([(left, bottom), (right, bottom)])
+    d.text((left + right) / 2, bottom + 40, x_label, anchor="middle", size=13, colour="soft")
+    d.text(8, 16, y_label, size=13, colour="soft")
+
+
 def curves(
     name: str,
     title: str,
@@ -133,15 +154,8 @@ def curves(
 
     told = ". ".join(f"{key}: " + ", ".join(f"{x:g}: {y:.3f}" for x, y, _ in line) for key, line in series.items())
     d = Drawing(name, 600, 296, title, told)
-    for value in ticks(y_low, y_high):
-        y = place(xs[0], value)[1]
-        d.line([(left, y), (right, y)], colour="card")
-        d.text(left - 8, y + 4, _label(value), anchor="end", size=13, colour="soft")
-    for x in xs:
-        d.text(place(x, y_low)[0], bottom + 20, _label(x), anchor="middle", size=13, colour="soft")
-    d.line([(left, bottom), (right, bottom)])
-    d.text((left + right) / 2, bottom + 40, x_label, anchor="middle", size=13, colour="soft")
-    d.text(8, 16, y_label, size=13, colour="soft")
+    across = {place(x, y_low)[0]: x for x in xs}
+    _axes(d, (left, right, bottom), across, {place(xs[0], v)[1]: v for v in ticks(y_low, y_high)}, x_label, y_label)
     for order, (key, line) in enumerate(series.items()):
         colour, square = COLOURS[order % len(COLOURS)], order % 2 == 1
         d.line([place(x, y) for x, y, _ in line], colour=colour, width=2, dash="" if order % 2 == 0 else "6 4")
@@ -180,17 +194,8 @@ def scatter(name: str, title: str, rows: Sequence[Mapping[str, Any]], x_label: s
         f"{row['label']}: {row['x']:.4g}, {row['y']:.3f}" + (", chosen" if row["marked"] else "") for row in rows
     )
     d = Drawing(name, 600, 336, title, told)
-    for value in ticks(y_low, y_high):
-        y = place(x_low, value)[1]
-        d.line([(left, y), (right, y)], colour="card")
-        d.text(left - 8, y + 4, _label(value), anchor="end", size=13, colour="soft")
-    for value in ticks(x_low, x_high):
-        x = place(value, y_low)[0]
-        d.line([(x, bottom), (x, bottom + 5)])
-        d.text(x, bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
-    d.line([(left, bottom), (right, bottom)])
-    d.text((left + right) / 2, bottom + 40, x_label, anchor="middle", size=13, colour="soft")
-    d.text(8, 16, y_label, size=13, colour="soft")
+    across = {place(value, y_low)[0]: value for value in ticks(x_low, x_high)}
+    _axes(d, (left, right, bottom), across, {place(x_low, v)[1]: v for v in ticks(y_low, y_high)}, x_label, y_label)
     series = list(dict.fromkeys(row["series"] for row in rows))
     for order, key in enumerate(series):
         d.dot(right - 250 + 80 * order, 12, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)

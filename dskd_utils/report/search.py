@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from dskd_utils.evaluate.significance import SMALLEST, verdict
@@ -63,16 +64,12 @@ def parameters(results: Results) -> dict[str, Any]:
     """
     best = chosen(results)
     named = [(best["kd"], name) for name in FROM_KD] + [(best["dskd"], name) for name in FROM_DSKD]
-    found = {name: row[name] for row, name in named if not _missing(row.get(name))}
+    found = {name: row[name] for row, name in named if not pd.isna(row.get(name))}
     if "beta" in found:
         found |= dict.fromkeys(("beta_p", "beta_n"), found.pop("beta"))
     if "kappa" in found:
         found["kappa"] = int(found["kappa"])
     return found
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def conditions(results: Results) -> list[dict[str, str]]:
@@ -178,8 +175,8 @@ def beside_kd(results: Results) -> list[float]:
         row["lr"]: row["auc"]
         for row in rows
         if row["method"] == "kd"
-        and _missing(row.get("temperature"))
-        and (_missing(row.get("alpha")) or row["alpha"] == 1)
+        and pd.isna(row.get("temperature"))
+        and (pd.isna(row.get("alpha")) or row["alpha"] == 1)
     }
     return [row["auc"] - plain[row["lr"]] for row in rows if row["method"] == "dskd" and row["lr"] in plain]
 
@@ -197,9 +194,8 @@ def stage_two(results: Results) -> tuple[Drawing, list[dict[str, str]]]:
         rows.append({"label": f"over {METHODS[minus]}", "difference": row["value"], "reads": reads}
                     | {end: row[end] for end in ("low", "high")})  # fmt: skip
     title = "Stage two: what DSKD gains on pairs of test words"
-    return forest("decision", title, rows, "area under the curve, DSKD − the other", SMALLEST["area"]), conditions(
-        results
-    )
+    drawn = forest("decision", title, rows, "area under the curve, DSKD − the other", SMALLEST["area"])
+    return drawn, conditions(results)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
