@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from dskd_utils.artefacts import safe_name
-from dskd_utils.profiles import ASKED, READS, profile
+from dskd_utils.grid import read_grids
+from dskd_utils.profiles import ASKED, READS, count_controls, profile
 
 # Jobs use the environment that snakemake runs in, activated or not.
 shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
@@ -48,6 +49,16 @@ def planned(wildcards):
     """The plan of a study, which `make study` makes before anything runs; empty before it is there."""
     path = Path(FOLDER.format(**wildcards), "plan.json")
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def memory(wildcards):
+    """Main memory of a notebook in MB; students beyond two that train in one pass add up."""
+    plan, together = planned(wildcards), 2
+    if wildcards.notebook == "04-distillation":
+        together += count_controls(GIVEN.get("controls", BUDGET.controls))
+    if wildcards.notebook == "06-ablations":
+        together = max(2, *(len(grid.cells) for grid in read_grids(LONG["06-ablations"])))
+    return int(1000 * (plan.get("memory_gb", 8) + (together - 2) * plan.get("student_gb", 0)))
 
 
 wildcard_constraints:
@@ -92,7 +103,7 @@ rule notebook:
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8
     resources:
-        mem_mb=lambda w: int(1000 * planned(w).get("memory_gb", 8)),
+        mem_mb=memory,
         runtime=lambda w: max(60, int(3 * sum(planned(w).get("minutes", {}).values()))),
     shell:
         "OMP_NUM_THREADS={threads} papermill {input.source} {output.executed} --no-progress-bar --log-output"

@@ -111,6 +111,15 @@ def read_grid(name: str) -> Grid:
     return Grid(path.stem, str(data["title"]), data["tokens"], cells, lines, data["pairs"])
 
 
+def read_grids(names: str) -> list[Grid]:
+    """The grids of names or paths with commas between; none where that is empty or `none`.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `read_grid`.
+    """
+    return [read_grid(name) for part in names.split(",") if (name := part.strip()) not in ("", "none")]
+
+
 def _value(where: str, setting: str, value: Any) -> Any:
     """A value in its setting's type."""
     if setting not in SETTINGS:

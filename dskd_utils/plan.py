@@ -22,6 +22,9 @@ ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", 
 EFFICIENCY = 0.75
 CAP = 2000  # states of a token, as the notebooks have it
 FIXED_SECONDS = 480
+# Bytes that a step keeps for the gradient in each trained layer for every position and dimension of the state; fitted
+# to passes of 6 and of 24 students.
+KEPT = 80
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
 PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
 BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
@@ -85,13 +88,37 @@ def study_flops(
     return flops
 
 
-def memory_gb(cost: dict) -> float:
+def student_gb(budget: Profile, cost: dict, trainable_layers: int) -> float:
+    """Main memory that one more student of a common pass takes, about: its weights and what training them takes.
+
+    These are the trained layers in fp32 with their gradients and two moments, and what a step keeps for the gradient.
+    """
+    layer = (cost["parameters"] - cost["vocab"] * cost["hidden"]) / cost["layers"]
+    positions = budget.batch_size * budget.block
+    return round(trainable_layers * (16 * layer + KEPT * positions * cost["hidden"]) / 1e9, 2)
+
+
+def memory_gb(cost: dict, each: float = 0.0, students: int = 2) -> float:
     """Main memory that a notebook of a study takes at most, about: what is always there, then copies of the teacher.
 
-    The copies are the teacher, students with what training them takes, and a plain loop to compare with; the constants
-    are fitted to the page on costs.
+    The copies are the teacher, two students with what training them takes, and a plain loop to compare with; the
+    constants are fitted to the page on costs.
+
+    Args:
+        cost: of the teacher, `teacher_cost`.
+        each: of one student more, `student_gb`.
+        students: the most that train in one pass.
     """
-    return round(4 + 4 * 4 * cost["parameters"] / 1e9, 1)
+    return round(4 + 4 * 4 * cost["parameters"] / 1e9 + max(students - 2, 0) * each, 1)
+
+
+def disk_gb(budget: Profile, cost: dict, depth: float, students: int = 2) -> float:
+    """Disk that the teacher, the stored states and the folders of `students` of a share of its depth take, about."""
+    # Trunk and final state of every training position; the dictionary's sampled rows are final states again.
+    sampled = min(budget.training_tokens + budget.extra_tokens, CAP * cost["vocab"])
+    stored = 2 * budget.training_tokens if budget.store == "disk" else 0
+    weights = 4 * cost["parameters"] * (1 + students * depth)
+    return round((weights + 2 * cost["hidden"] * (stored + sampled)) / 1e9 + 0.5, 1)
 
 
 def forecast(
@@ -125,11 +152,7 @@ def make_plan(
     fits = [scale for scale in SCALES if bound is None or sum(took[scale].values()) <= bound]
     scale = fits[0] if fits else SCALES[-1]
     used = budget.scaled(scale)
-    weights = 4 * cost["parameters"] * (1 + 2 * settings["depth"])
-    # Trunk and final state of every training position; the dictionary's sampled rows are final states again.
-    sampled = min(used.training_tokens + used.extra_tokens, CAP * cost["vocab"])
-    stored = 2 * used.training_tokens if used.store == "disk" else 0
-    states = 2 * cost["hidden"] * (stored + sampled)
+    each = student_gb(used, cost, settings["trainable_layers"])
     needed = [*ASSETS, *teacher_assets(teacher)]
     return {
         "teacher": teacher,
@@ -141,7 +164,8 @@ def make_plan(
         "minutes": took[scale],
         "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
         "memory_gb": memory_gb(cost),
-        "disk_gb": round((weights + states) / 1e9 + 0.5, 1),
+        "student_gb": each,
+        "disk_gb": disk_gb(used, cost, settings["depth"]),
         "training_tokens": used.training_tokens,
     }
 
@@ -165,10 +189,10 @@ def plan_of(teacher: str, profile_name: str, minutes: float | None = None) -> di
     return made
 
 
-def describe(plan: dict, minutes: dict[str, float] | None = None) -> str:
-    """The plan in a few lines for a person; `minutes` in place of the plan's where more students were asked for."""
+def describe(plan: dict) -> str:
+    """The plan in a few lines for a person."""
     downloads = ", ".join(f"{d['asset']} {d['mb']:.0f} MB" for d in plan["downloads"]) or "none, all in the cache"
-    minutes = minutes or plan["minutes"]
+    minutes = plan["minutes"]
     stages = ", ".join(f"{stage} {value:.0f}" for stage, value in minutes.items())
     speeds = ", ".join(f"{name} {value:.0f}" for name, value in plan["gflops"].items())
     bounded = plan.get("bound") is not None

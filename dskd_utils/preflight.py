@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from dskd_utils import plan
-from dskd_utils.grid import Grid, read_grid
+from dskd_utils.grid import Grid, read_grids
 from dskd_utils.profiles import Profile, profile
 from dskd_utils.sources.teachers import check_access, preset, teacher_cost
 from dskd_utils.stage_grid import checked
@@ -20,9 +20,16 @@ from dskd_utils.stages import control_names
 def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], grids: Sequence[Grid], bound=None) -> str:
     """What a study takes, in a few lines; makes its plan where there is none."""
     kept = plan.plan_of(teacher, budget.name, bound)
-    students, sizes = seeds * (2 + len(controls)), [(len(grid.cells), grid.tokens) for grid in grids]
-    scaled = budget.scaled(kept["scale"])
-    return plan.describe(kept, plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes))
+    scaled, cost, settings = budget.scaled(kept["scale"]), teacher_cost(teacher), preset(teacher)
+    together, sizes = 2 + len(controls), [(len(grid.cells), grid.tokens) for grid in grids]
+    students, counts = seeds * together, [count for count, _ in sizes]
+    each = plan.student_gb(scaled, cost, settings["trainable_layers"])
+    asked = {
+        "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes),
+        "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0)),
+        "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts)),
+    }
+    return plan.describe(kept | asked)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         budget = profile(given.profile)
         names = control_names(given.controls or budget.controls)
-        asked = (given.grids or budget.grids).split(",")
-        grids = [read_grid(name.strip()) for name in asked if name.strip() not in ("", "none")]
+        grids = read_grids(given.grids or budget.grids)
         for teacher in given.teacher:
             check_access(teacher)
             for grid in grids:

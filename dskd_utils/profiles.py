@@ -25,6 +25,7 @@ READS = {
 }
 # Options of `make study` for single notebooks, by notebook; where one is empty the profile decides.
 ASKED = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
+ALL_CONTROLS = 11
 BATCH = "batch"  # the run of a study by `make study`; any other keeps its results apart
 SCALES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)
 
@@ -112,3 +113,9 @@ def profile(name: str) -> Profile:
     if name not in profiles():
         raise ValueError(f"profile {name!r} is not one of {', '.join(profiles())}")
     return profiles()[name]
+
+
+def count_controls(asked: str) -> int:
+    """How many controls are asked for, by name with commas between, or by `all` or `none`."""
+    names = [name for part in asked.split(",") if (name := part.strip()) not in ("", "none")]
+    return ALL_CONTROLS if names == ["all"] else len(names)

@@ -146,7 +146,11 @@ def judge_grid(
     for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)]:
         shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
         if pairs is not None:
-            shown |= {"pairs": len(pairs), "words": words.folder.name, "probes": code_digest("evaluate/probes.py")}
+            shown |= {
+                "pairs": len(pairs),
+                "words": words.folder.name,
+                "probes": code_digest("evaluate/probes.py", "evaluate/resampling.py"),
+            }
         folder = study.stage("judged", grid.name, shown)
         path = folder.with_name(f"{folder.name}.json")
         if not path.is_file():

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from dskd_utils import plan, preflight
-from dskd_utils.profiles import SCALES, STORES, profile, profiles
+from dskd_utils.profiles import ALL_CONTROLS, SCALES, STORES, count_controls, profile, profiles
+from dskd_utils.stages import control_names
 
 FAST, SLOW = {"float32": 5000.0, "bfloat16": 9000.0}, {"float32": 50.0, "bfloat16": 8.0}
 
@@ -117,6 +118,26 @@ def test_what_is_said_counts_the_students_that_are_asked_for(tmp_path, monkeypat
     assert "training of 9 students" in told and "grids " in told
     assert preflight.main([]) == 0
     assert "training of 2 students" in capsys.readouterr().out
+
+
+def test_what_is_said_counts_the_memory_of_one_pass_and_the_folders_of_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
+
+    def told(*arguments):
+        assert preflight.main(list(arguments)) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [float(line.split("about")[1].split()[0]) for line in lines[-2:]]
+
+    two, three_seeds, search = told(), told("--seeds", "3"), told("--grids", "search")
+    assert two[0] == three_seeds[0] < search[0] and two[1] < three_seeds[1] < search[1]
+    kept = plan.plan_of("smollm2-135m", "quick")
+    assert kept["memory_gb"] == two[0] and search[0] - two[0] == pytest.approx(22 * kept["student_gb"], abs=0.06)
+
+
+def test_controls_are_counted_without_the_packages_that_train_them():
+    assert count_controls("all") == ALL_CONTROLS == len(control_names("all"))
+    assert (count_controls("none"), count_controls(""), count_controls("rewired, state_error")) == (0, 0, 2)
 
 
 def test_measuring_gives_positive_speeds():

@@ -5,16 +5,24 @@ Nothing here reads the teacher's dictionary: whatever is measured is the probed 
 which the items of one asked word are drawn together, and paired differences between models over the same draws.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from dskd_utils.distill.replicates import by_method
+from dskd_utils.evaluate.resampling import (
+    RESAMPLES,
+    accuracy,
+    area,
+    check_draws,
+    drawn_values,
+    estimate,
+    rank_correlation,
+)
 from dskd_utils.evaluate.scoring import continuation_logprobs
-from dskd_utils.evaluate.significance import holm, two_sided
+from dskd_utils.evaluate.significance import holm
 from dskd_utils.lexicon.spans import word_spans
 
 # What comes before a synonym and before an antonym of a word, in the same words as far as English allows.
@@ -24,21 +32,8 @@ TEMPLATES = (
     ("A word with the same meaning as {} is", "A word with the opposite meaning of {} is"),
 )
 MOST_FREQUENT = "most frequent option"  # a guesser that has only counted words
-RESAMPLES = 2000
 COLUMNS = ["probe", "subset", "measure", "model", "minus", "value", "stderr", "low", "high", "p", "p_holm"]
 COLUMNS += ["n", "of", "words", "chance"]
-_SLICE = 1_000_000  # resampled weights at a time, 8 MB
-
-
-class Estimate(NamedTuple):
-    """A value or difference, its bootstrap standard error and interval, the two-sided p against 0, and the items."""
-
-    value: float
-    stderr: float
-    low: float
-    high: float
-    p: float
-    n: int
 
 
 def span_logprobs(
@@ -157,127 +152,30 @@ def _check(items: pd.DataFrame, templates: Sequence[tuple[str, str]]) -> None:
         raise ValueError("templates must be pairs of prompts, each with one {} where the word stands: see TEMPLATES")
 
 
-def _beneath(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """For every item the weight of those below it and half of that of its equals, (r, n)."""
-    order = np.argsort(values, kind="stable")
-    total = np.pad(np.cumsum(weights[:, order], axis=1), ((0, 0), (1, 0)))
-    left, right = (np.searchsorted(values[order], values, side) for side in ("left", "right"))
-    return (total[:, left] + total[:, right]) / 2
-
-
-def _auc(weights: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    ones, zeros = weights * (labels == 1), weights * (labels != 1)
-    return (ones * _beneath(zeros, scores)).sum(1) / (ones.sum(1) * zeros.sum(1))
-
-
-def _spearman(weights: np.ndarray, scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    total = weights.sum(1, keepdims=True)
-    x, y = (_beneath(weights, values) for values in (scores, gold))  # ranks, but for a constant
-    x, y = (ranks - (weights * ranks).sum(1, keepdims=True) / total for ranks in (x, y))
-    return (weights * x * y).sum(1) / np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
-
-
-def _accuracy(weights: np.ndarray, right: np.ndarray, _: np.ndarray) -> np.ndarray:
-    return weights @ right / weights.sum(1)
-
-
 # For each probe its measures, its statistic of (weights (r, n), scores (n,), gold (n,)), and a guesser's value.
 _PROBES = {
-    "synonym or antonym": (("sum", "mean"), _auc, lambda _: 0.5),
-    "questions": (("acc", "acc_norm"), _accuracy, np.mean),
-    "similarity": (("cosine", "standardised"), _spearman, lambda _: 0.0),
-    "synonym or antonym, own space": (("cosine", "standardised"), _auc, lambda _: 0.5),
+    "synonym or antonym": (("sum", "mean"), area, lambda _: 0.5),
+    "questions": (("acc", "acc_norm"), accuracy, np.mean),
+    "similarity": (("cosine", "standardised"), rank_correlation, lambda _: 0.0),
+    "synonym or antonym, own space": (("cosine", "standardised"), area, lambda _: 0.5),
 }
 
 
-def bootstrap_auc(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    *,
-    other: ArrayLike | None = None,
-    clusters: ArrayLike | None = None,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """The area under the ROC curve with its percentile interval, or the difference of two models' areas.
-
-    Args:
-        scores, labels: (n,), high scores for label 1 and low for 0; equal scores count half.
-        other: a second model's scores of the same items: the difference `scores - other` over the same draws.
-        clusters: labels (n,) of what is drawn together; None draws items.
-        resamples: number of draws; those without one of the labels are left out.
-        level: coverage of the interval.
-        seed: of the draws.
-
-    Raises:
-        ValueError: not one finite value for each item, labels other than 0 and 1 or only one of them.
-    """
-    arrays = [np.asarray(x, dtype=float).ravel() for x in (scores, labels, scores if other is None else other)]
-    units = np.arange(arrays[0].size) if clusters is None else np.asarray(clusters).ravel()
-    if len({units.size, *(x.size for x in arrays)}) > 1 or not all(np.isfinite(x).all() for x in arrays):
-        raise ValueError("scores, labels, other and clusters need one finite value for each of the same items")
-    if set(arrays[1]) != {0, 1}:
-        raise ValueError("an AUC needs items of both labels, 0 and 1, and no others")
-    draws = {"resamples": resamples, "level": level, "seed": seed}
-    return _bootstrap(_auc, arrays[0], arrays[1], arrays[2] if other is not None else None, units, **draws)
-
-
-def _bootstrap(
-    statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-    scores: np.ndarray,
-    gold: np.ndarray,
-    other: np.ndarray | None,
-    clusters: np.ndarray,
+def probe_table(
+    records: pd.DataFrame,
+    compare: Sequence[tuple[str, str]] = (),
     *,
     resamples: int = RESAMPLES,
     level: float = 0.95,
     seed: int = 0,
-) -> Estimate:
-    """A statistic of weighted items, or the difference of two models' over the same draws of whole clusters.
-
-    Scores are `(n,)`, or `(s, n)` of s training seeds: then the statistic is the mean over seeds, which are drawn anew
-    in every resample as the clusters are, the same seeds for both models where both have several.
-    """
-    sides = [np.atleast_2d(side) for side in (scores, other) if side is not None]
-    many = max(map(len, sides))
-    if {len(side) for side in sides} - {1, many}:
-        raise ValueError(
-            f"two models have {len(sides[0])} and {len(sides[1])} seeds: give both as many, or one of them one"
-        )
-    if not 0 < level < 1 or resamples < 2:
-        raise ValueError(f"level is {level} and resamples {resamples}, expected a level in (0, 1) and at least 2 draws")
-
-    def value(weights: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):  # a draw without one of the labels has no value
-            each = [np.stack([statistic(weights, row, gold) for row in side], axis=1) for side in sides]
-        found = each[0] if other is None else each[0] - each[1]  # (r, s), or (r, 1) where no model has several seeds
-        return (found * seeds).sum(1)
-
-    units, member = np.unique(clusters, return_inverse=True)
-    even = np.full(len(units), 1 / max(1, len(units)))
-    rng, of_seeds = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    rows, alike = max(1, _SLICE // max(1, len(gold))), np.full(many, 1 / many)
-    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)] if len(units) > 1 else []
-    draws = (rng.multinomial(len(units), even, size)[:, member].astype(float) for size in sizes)
-    found = [value(weights, of_seeds.multinomial(many, alike, len(weights)) / many) for weights in draws]
-    drawn = np.concatenate([np.empty(0), *found])
-    drawn, whole = drawn[~np.isnan(drawn)], float(value(np.ones((1, len(gold))), alike)[0])
-    if drawn.size < 2:
-        return Estimate(whole, *[np.nan] * 4, len(gold))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    p = float("nan") if other is None else two_sided(drawn)  # a single value is not compared with 0
-    return Estimate(whole, float(drawn.std(ddof=1)), float(low), float(high), p, len(gold))
-
-
-def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), **draws: Any) -> pd.DataFrame:
+) -> pd.DataFrame:
     """AUC, accuracy or Spearman's correlation of every model on every subset, and differences between models.
 
     Args:
         records: of one probe: `pair_records`, `question_records`, `similarity_records`, `own_space.own_space_records`.
             Models whose names `replicates` tells to be seeds of one method make one row, the mean over them.
         compare: (model, model) whose difference, the first minus the second, is wanted.
-        draws: `resamples`, `level`, `seed` as in `bootstrap_auc`; the clusters are the words asked about.
+        resamples, level, seed: as in `resampling.bootstrap_auc`; the clusters are the words asked about.
 
     Returns:
         columns `COLUMNS`: `measure` (pooling of the span, or kind of cosine), `minus` (the second model of a
@@ -287,6 +185,7 @@ def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), 
     Raises:
         ValueError: models with different items, or a name in `compare` that is none of theirs.
     """
+    check_draws(resamples, level)
     models = {name: own.reset_index(drop=True) for name, own in records.groupby("model", sort=False)}
     items = next(iter(models.values()))
     measures, statistic, chance = _PROBES[items["probe"].iloc[0]]
@@ -304,10 +203,11 @@ def probe_table(records: pd.DataFrame, compare: Sequence[tuple[str, str]] = (), 
             used = items[of & np.isfinite(list(single.values())).all(axis=0)]
             scores = {name: np.stack([single[one] for one in seeds]) for name, seeds in methods.items()}
             words, gold = set(used["word"]).union(used.get("other", ())), used["gold"].to_numpy(float)
+            asked = used["word"].to_numpy(str)
+            drawn = {name: drawn_values(statistic, own[:, used.index], gold, asked, resamples, seed)
+                     for name, own in scores.items()}  # fmt: skip
             for name, minus in [*((name, "") for name in methods), *compare]:
-                other = scores[minus][:, used.index] if minus else None
-                words_asked = used["word"].to_numpy(str)
-                found = _bootstrap(statistic, scores[name][:, used.index], gold, other, words_asked, **draws)
+                found = estimate(drawn[name], drawn[minus] if minus else None, len(used), level, seed)
                 row = [items["probe"].iloc[0], subset, measure, name, minus, *found[:5], np.nan, found.n, int(of.sum())]
                 rows.append([*row, len(words), 0.0 if minus else float(chance(gold))])
     table = pd.DataFrame(rows, columns=COLUMNS)

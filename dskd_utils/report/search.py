@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dskd_utils.evaluate.significance import SMALLEST, verdict
+from dskd_utils.evaluate.significance import SMALLEST, holm, verdict
 from dskd_utils.report.charts import forest, scatter
 from dskd_utils.report.paper import TASKS
 from dskd_utils.report.svg import Drawing
@@ -75,17 +75,18 @@ def parameters(results: Results) -> dict[str, Any]:
 def conditions(results: Results) -> list[dict[str, str]]:
     """Each condition of the plan for a yes, what was seen of it, and whether it holds.
 
-    A difference counts as above zero where its interval is and Holm's correction over the comparisons of the probe
-    leaves it below one in twenty.
+    A difference in area counts as above zero where its interval is and Holm's correction over these comparisons, of
+    DSKD with KD and with each control, leaves it below one in twenty.
 
     Raises:
         NotRunError: stage two was not run.
     """
     found = []
-    for minus in ("kd", *piece(results, "05-evaluation", "controls")):
-        row = _area(results, minus)
-        seen = f"{interval(row['value'], row['low'], row['high'])}, Holm's p {row['p_holm']:.3f}"
-        above = row["low"] > 0 and row["p_holm"] < LEVEL
+    areas = {minus: _area(results, minus) for minus in ("kd", *piece(results, "05-evaluation", "controls"))}
+    corrected = holm([row["p"] for row in areas.values()])
+    for (minus, row), p in zip(areas.items(), corrected, strict=True):
+        seen = f"{interval(row['value'], row['low'], row['high'])}, Holm's p {p:.3f}"
+        above = row["low"] > 0 and p < LEVEL
         state = HOLDS if above else FAILS if row["high"] < SMALLEST["area"] else OPEN
         found.append({"condition": f"words: DSKD − {METHODS[minus]}, area", "seen": seen, "state": state})
     row = next(

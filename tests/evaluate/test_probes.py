@@ -14,12 +14,12 @@ from dskd_utils.evaluate.probes import (
     COLUMNS,
     MOST_FREQUENT,
     TEMPLATES,
-    bootstrap_auc,
     pair_records,
     probe_table,
     question_records,
     span_logprobs,
 )
+from dskd_utils.evaluate.resampling import bootstrap_auc
 from dskd_utils.evaluate.significance import holm, paired_bootstrap
 
 PAIRS = pd.DataFrame(
@@ -187,7 +187,7 @@ def test_the_same_seed_gives_the_same_interval_also_in_slices(monkeypatch):
     whole = bootstrap_auc(scores, labels, resamples=300, seed=5)
     assert bootstrap_auc(scores, labels, resamples=300, seed=5) == pytest.approx(whole, nan_ok=True)
     assert bootstrap_auc(scores, labels, resamples=300, seed=6).low != whole.low
-    monkeypatch.setattr("dskd_utils.evaluate.probes._SLICE", 1000)
+    monkeypatch.setattr("dskd_utils.evaluate.resampling._SLICE", 1000)
     assert bootstrap_auc(scores, labels, resamples=300, seed=5) == pytest.approx(whole, nan_ok=True)
     wide = bootstrap_auc(scores, labels, resamples=300, seed=5, level=0.99)
     assert wide.low < whole.low < whole.value < whole.high < wide.high
