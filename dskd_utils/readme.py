@@ -40,7 +40,7 @@ def results_block(results: Results) -> str:
             "",
             _filled(setting(results)),
             "",
-            _filled(" ".join(answer(results)[:2])),
+            _filled(" ".join(answer(results)[:-1])),
         ]
     except NotRunError:
         lines = ["Not run yet: `make study`."]

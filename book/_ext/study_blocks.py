@@ -64,7 +64,7 @@ class Block(SphinxDirective):
 
 
 class Answer(Block):
-    """The answer in three sentences."""
+    """The answer in a few sentences."""
 
     def blocks(self) -> list[nodes.Node]:
         """One paragraph."""

@@ -223,7 +223,7 @@ def fused_kd_losses(
         teacher_hidden, targets, head, chunk_size, softcap: as in `fused_kd_loss`.
 
     Raises:
-        ValueError: as in `kd_loss`.
+        ValueError: a temperature that is not positive, or an unknown divergence.
     """
     for one in settings:
         check_kd(one.temperature, one.divergence)
@@ -300,7 +300,7 @@ def semantic_loss(
     """L_sem (section 4.2): near the positives by MSE, away from the negatives by a hinge on the MSE.
 
     Averages within each candidate set of a position, then over the `p` sampled positions; an empty set
-    contributes nothing. The caller scales by `p / n` for a loss summed over all `n` positions (NOTES 31).
+    contributes nothing. The caller scales by `p / n` for a loss averaged over all `n` positions (NOTES 31).
 
     Args:
         n: `(p, d)` student states.

@@ -31,11 +31,11 @@ class Objective:
         weighting: `"position"` adds L_sem(t) to L_KD(t) at each sampled position and divides by all positions,
             as the equation reads; `"sampled"` divides by the sampled positions, as the released code (NOTES 31).
         margin_quantile: where above 0, `margin` is this quantile of the mean squared error between the teacher's states
-            and their nearest positive senses (`resolved`): a margin in the units of a teacher other than the paper's.
+            and their nearest positive senses (`automatic_margin`): a margin in the units of any teacher.
         divergence: `"forward"` KL; as controls `"reverse"` or `"js"`.
         state_weight: of a control, the mean squared error to the teacher's own state m_t at the sampled positions.
-        prediction_weight: of a control, the cross-entropy of telling the sense nearest to m_t from the other positives,
-            which is what sense knowledge distillation of encoders asks of a student.
+        prediction_weight: of a control, the cross-entropy of telling the sense nearest to m_t from other positives near
+            it, which is what sense knowledge distillation of encoders asks of a student.
     """
 
     alpha: float = 1.0

@@ -1,4 +1,4 @@
-"""The short answer of a study: three sentences, one table, one picture (paper, Table 3 and section 5.3).
+"""The short answer of a study: a few sentences, one table, one picture (paper, Table 3 and section 5.3).
 
 Pure functions on loaded results, for the front page and the README.
 """
@@ -81,12 +81,13 @@ def setting(results: Results) -> str:
 
 
 def answer(results: Results) -> list[str]:
-    """The answer in three sentences: benchmarks, text and words, claims.
+    """The answer in a few sentences: benchmarks, text and words, the controls and the margin if known, claims.
 
     Raises:
         NotRunError: the evaluation is missing.
     """
-    return [_benchmarks(differences(results)), _text_and_words(results), _counted(results)]
+    said = [_benchmarks(differences(results)), _text_and_words(results), _relations(results), _counted(results)]
+    return [sentence for sentence in said if sentence]
 
 
 def _benchmarks(rows: list[Mapping[str, Any]]) -> str:
@@ -129,6 +130,24 @@ def _text_and_words(results: Results) -> str:
         )
         sentence += f"of the area under the curve, {reads}"
     return sentence + "."
+
+
+def _relations(results: Results) -> str:
+    """What students without the right relations change on the probe of words, and how often antonyms push."""
+    gains = [
+        f"{METHODS[row['model']]} {interval(row['value'], row['low'], row['high'])}"
+        for row in results["05-evaluation"].get("probe_pairs") or []
+        if (row["subset"], row["measure"], row["minus"]) == ("all", "sum", "kd") and row["model"] != "dskd"
+    ]
+    said = f"On the same words the controls differ from KD by {', '.join(gains)}. " if gains else ""
+    hinge = results.get("04-distillation", {}).get("hinge") or []
+    for row in hinge:
+        if row["when"] == "epoch 1":
+            said += (
+                f"In the first epoch of training {row['share within the margin']:.1%} of the antonym senses chosen "
+                "lay within the margin; the others push nothing."
+            )
+    return said.strip()
 
 
 def _counted(results: Results) -> str:

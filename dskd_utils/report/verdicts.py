@@ -169,6 +169,7 @@ def cliff(results: Results) -> tuple[str, str]:
         f"{half[0]:g} of {whole:g} layers agree with the teacher's top token at {kept} of the positions; the fall is "
     )
     seen += f"steepest between {high:g} and {low:g} layers"
+    seen += "; none of fewer was trained" if depths[0] >= half[0] else ""
     if value + spread < STATED["kept by KD, low"]:
         return seen, NOT
     if value - spread < STATED["kept by KD, low"] or depths[0] >= half[0]:
@@ -241,7 +242,7 @@ def clusters(results: Results) -> tuple[str, str]:
     ratios = {(row["group"], row["of"]): row["ratio"] for row in rows if _is_number(row["ratio"])}
     if not ratios:
         raise NotRunError("03-sense-maps has too few states of the words to compare distances")
-    shown = [f"{group}, {kind}: {ratio:.2f}" for (group, kind), ratio in ratios.items()]
+    shown = [f"{group}, {kind}: {ratio:.3f}" for (group, kind), ratio in ratios.items()]
     seen = "mean distance within the group over that to other words: " + "; ".join(shown)
     if any(ratio >= 1 for ratio in ratios.values()):
         return seen, NOT

@@ -34,8 +34,7 @@ def stage_two(gain=(0.03, 0.01), over_control=(0.02, 0.01), nll=(0.0, 0.004), ri
         return {"low": difference - spread, "high": difference + spread}
 
     pairs = [
-        {"subset": "all", "measure": "sum", "model": "dskd", "minus": minus, "value": value[0], "p": p}
-        | row(*value)
+        {"subset": "all", "measure": "sum", "model": "dskd", "minus": minus, "value": value[0], "p": p} | row(*value)
         for minus, value in (("kd", gain), ("rewired", over_control))
     ]
     text = [{"model": "dskd", "minus": "kd", "metric": "nll", "difference": nll[0]} | row(*nll)]

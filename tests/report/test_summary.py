@@ -1,0 +1,32 @@
+"""The short answer, from made-up results."""
+
+from dskd_utils.report.summary import answer
+
+ENDS = {"low": -0.01, "high": 0.01}
+
+
+def results(controls=(), hinge=()):
+    held_out = [{"model": model, "metric": "kl", "value": 0.5, "stderr": 0.01} for model in ("kd", "dskd")]
+    pairs = [
+        {"subset": "all", "measure": "sum", "model": model, "minus": "kd", "value": 0.004} | ENDS
+        for model in ("dskd", *controls)
+    ]
+    asked = [{"pair": "DSKD - KD", "task": "piqa", "difference": 0.0} | ENDS]
+    found = {"05-evaluation": {"differences": asked, "held_out": held_out, "probe_pairs": pairs}}
+    return found | {"04-distillation": {"hinge": list(hinge)}}
+
+
+def test_the_controls_and_the_margin_are_named_where_they_are_known():
+    rows = [
+        {"when": "first steps", "share within the margin": 0.5},
+        {"when": "epoch 1", "share within the margin": 0.0},
+    ]
+    told = answer(results(("rewired", "swapped_labels"), rows))
+    assert len(told) == 4
+    assert "rewired neighbours +0.004" in told[2] and "swapped labels +0.004" in told[2]
+    assert "DSKD" not in told[2] and "0.0% of the antonym senses" in told[2]
+
+
+def test_nothing_is_said_of_what_was_not_run():
+    assert len(answer(results())) == 3
+    assert answer(results(("rewired",)))[2].startswith("On the same words the controls differ from KD by rewired")
