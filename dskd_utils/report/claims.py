@@ -91,8 +91,8 @@ _CLAIMS: Sequence[tuple[str, str, str, str, Callable]] = (
     (
         "DSKD is above KD on all five benchmarks",
         _gains(),
-        "Log-probability of the right answer, paired intervals over questions (SQuAD: F1, its interval not paired and "
-        "so too wide). Held up: higher on every "
+        "Log-probability of the right answer, paired intervals over questions (SQuAD: F1). "
+        "Held up: higher on every "
         "benchmark asked. Did not: lower, or the same to 0.05 nats, on at least one. Else not told apart.",
         "05-evaluation",
         verdicts.every_benchmark,

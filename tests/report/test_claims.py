@@ -108,6 +108,8 @@ def test_squad_counts_where_it_was_asked_and_is_named_where_it_was_not():
     assert verdict(changed("05-evaluation", "letters", lower), 1) == NOT
     without = claims(changed("05-evaluation", "letters", []))[0]
     assert without.verdict == HELD and "SQuAD not run" in without.seen
+    paired = claims(changed("05-evaluation", "squad_differences", [difference("squad2", -0.2, 0.3)]))[0]
+    assert paired.verdict == UNCLEAR and "SQuAD (F1) +0.050\u00a0[\N{MINUS SIGN}0.200" in paired.seen
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(-0.1, -0.05, NOT), (-0.1, 0.1, UNCLEAR), (-0.01, 0.01, NOT)])
