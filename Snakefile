@@ -52,13 +52,14 @@ def planned(wildcards):
 
 
 def memory(wildcards):
-    """Main memory of a notebook in MB; students beyond two that train in one pass add up."""
-    plan, together = planned(wildcards), 2
+    """Main memory of a notebook in MB; students that train in one pass add up."""
+    plan, together = planned(wildcards), 0
     if wildcards.notebook == "04-distillation":
-        together += count_controls(GIVEN.get("controls", BUDGET.controls))
+        together = 2 + count_controls(GIVEN.get("controls", BUDGET.controls))
     if wildcards.notebook == "06-ablations":
-        together = max(2, *(len(grid.cells) for grid in read_grids(LONG["06-ablations"])))
-    return int(1000 * (plan.get("memory_gb", 8) + (together - 2) * plan.get("student_gb", 0)))
+        together = max(len(grid.cells) for grid in read_grids(LONG["06-ablations"]))
+    training = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
+    return int(1000 * max(plan.get("memory_gb", 8), training))
 
 
 wildcard_constraints:

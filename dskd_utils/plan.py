@@ -24,7 +24,7 @@ CAP = 2000  # states of a token, as the notebooks have it
 FIXED_SECONDS = 480
 # Bytes that a step keeps for the gradient in each trained layer for every position and dimension of the state; fitted
 # to passes of 6 and of 24 students.
-KEPT = 80
+KEPT = 150
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
 PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
 BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
@@ -98,18 +98,20 @@ def student_gb(budget: Profile, cost: dict, trainable_layers: int) -> float:
     return round(trainable_layers * (16 * layer + KEPT * positions * cost["hidden"]) / 1e9, 2)
 
 
-def memory_gb(cost: dict, each: float = 0.0, students: int = 2) -> float:
-    """Main memory that a notebook of a study takes at most, about: what is always there, then copies of the teacher.
+def memory_gb(cost: dict, each: float, students: int = 2, costs: bool = True) -> float:
+    """Main memory that a notebook of a study takes at most, about; the constants are fitted to pages that have run.
 
-    The copies are the teacher, two students with what training them takes, and a plain loop to compare with; the
-    constants are fitted to the page on costs.
+    The most of two: the page on costs, with four copies of the teacher (itself, two students with what training them
+    takes, and a plain loop to compare with), and a pass in which many students train.
 
     Args:
         cost: of the teacher, `teacher_cost`.
-        each: of one student more, `student_gb`.
+        each: of a student, `student_gb`.
         students: the most that train in one pass.
+        costs: whether the page on costs counts.
     """
-    return round(4 + 4 * 4 * cost["parameters"] / 1e9 + max(students - 2, 0) * each, 1)
+    copy = 4 * cost["parameters"] / 1e9
+    return round(max(4 + 4 * copy if costs else 0, 2 + copy + students * each), 1)
 
 
 def disk_gb(budget: Profile, cost: dict, depth: float, students: int = 2) -> float:
@@ -163,7 +165,8 @@ def make_plan(
         "gflops": speeds,
         "minutes": took[scale],
         "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
-        "memory_gb": memory_gb(cost),
+        "memory_gb": memory_gb(cost, each),
+        "training_gb": memory_gb(cost, each, 0, costs=False),
         "student_gb": each,
         "disk_gb": disk_gb(used, cost, settings["depth"]),
         "training_tokens": used.training_tokens,

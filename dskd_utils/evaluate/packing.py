@@ -180,11 +180,13 @@ def run_packs(
         if not len(sequence):
             raise ValueError("a request has no token after its prefix: leave at least one token to the context")
         groups.setdefault(tuple(prefix), []).append(i)
-    with tqdm(total=len(sequences), desc=desc, unit="request", delay=5, leave=False) as bar:
+    # Tokens, not requests: the longest questions come together, and a count of them would promise too early an end.
+    tokens_of = {"total": sum(map(len, sequences)), "unit": "tok", "unit_scale": True}
+    with tqdm(desc=desc, delay=5, leave=False, **tokens_of) as bar:
         for prefix, members in groups.items():
             caches = _prefix_caches(models, prefix)
             for pack in pack_sequences([sequences[i] for i in members], tokens):
                 grown = [_copy(cache) for cache in caches]
                 states = _run_pack(models, pack, len(prefix), grown)
                 yield pack, [members[m] for m in pack.members], states, grown, len(prefix)
-                bar.update(len(pack.members))
+                bar.update(sum(map(len, pack.paths)))
