@@ -1,8 +1,10 @@
 """Profiles: how much text and how many questions a study uses; no section of the paper."""
 
+import ast
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -119,3 +121,13 @@ def count_controls(asked: str) -> int:
     """How many controls are asked for, by name with commas between, or by `all` or `none`."""
     names = [name for part in asked.split(",") if (name := part.strip()) not in ("", "none")]
     return ALL_CONTROLS if names == ["all"] else len(names)
+
+
+def assignments(cell: str) -> dict[str, Any]:
+    """Names and literal values that a cell assigns."""
+    found = {}
+    for node in ast.parse(cell).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name):
+            found[target.id] = ast.literal_eval(node.value)
+    return found

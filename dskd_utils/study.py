@@ -4,7 +4,6 @@ The folder of a stage is named by a readable alias and a hash of all that the st
 the stages before it included, so another setting never overwrites it.
 """
 
-import ast
 import logging
 import os
 import sys
@@ -21,7 +20,7 @@ import torch
 from dskd_utils import plan
 from dskd_utils.artefacts import digest, file_sha256, peak_memory, project_root, provenance, safe_name
 from dskd_utils.energy import Meter
-from dskd_utils.profiles import BATCH, STORES, Profile, profile
+from dskd_utils.profiles import BATCH, STORES, Profile, assignments, profile
 from dskd_utils.results import read_results, write_results
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
 from dskd_utils.variants import settings
@@ -127,6 +126,24 @@ class Study:
             f"`make study TEACHER={self.teacher_name} PROFILE={self.profile.name}`"
         )
 
+    def judge_of(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Results of notebook 04, once it is sure that its students have not seen what this run holds out.
+
+        Which words and texts are held out follows from the seed, the source of the benchmarks and the data folder.
+
+        Raises:
+            ValueError: the students were trained with others; says which.
+        """
+        now = {"seed": self.seed, "source": self.source, "data_dir": self.data_dir is not None}
+        then = trained["parameters"] | {"data_dir": trained.get("files")}
+        wrong = [name for name, value in now.items() if then.get(name) is not None and then[name] != value]
+        if wrong:
+            raise ValueError(
+                f"the students were trained with another {' and '.join(wrong)}, so what is held out here may have been "
+                "trained on: give this notebook the same, or train students with this notebook's by 04-distillation"
+            )
+        return trained
+
 
 def _table(value: Any) -> Any:
     return value.to_dict("records") if isinstance(value, pd.DataFrame) else value
@@ -195,16 +212,6 @@ def declared_parameters(cells: list[str]) -> tuple[dict[str, Any], dict[str, Any
             return assignments(cells[place - 1]), assignments(cells[place])
     declaring = [cell for cell in cells if cell.lstrip().startswith("teacher")]
     return (assignments(declaring[-1]) if declaring else {}), {}
-
-
-def assignments(cell: str) -> dict[str, Any]:
-    """Names and literal values that a cell assigns."""
-    found = {}
-    for node in ast.parse(cell).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(target, ast.Name):
-            found[target.id] = ast.literal_eval(node.value)
-    return found
 
 
 def check_parameters(declared: Mapping[str, Any], injected: Mapping[str, Any]) -> None:

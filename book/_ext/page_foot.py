@@ -9,6 +9,7 @@ import html
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from dskd_utils.profiles import ASKED, BATCH
+import dskd_utils
+from dskd_utils.profiles import BATCH, assignments
 from dskd_utils.report.tables import study_command
 from dskd_utils.results import read_results
 
@@ -24,6 +26,7 @@ TITLE = "Where these numbers come from"  # what dskd_utils.report.tables.provena
 NUMBERS = re.compile(r"studies/[\w./-]+/\d\d-[a-z-]+")
 RESULTS = re.compile(r"^.*?(studies/.+)/results/([^/]+)\.json$")
 LONGEST = 80  # characters of a string that is shipped for comparison; texts are not compared
+NOTEBOOKS = Path(dskd_utils.__file__).resolve().parents[1] / "notebooks"
 LAB = "http://localhost:8888/lab/tree/"  # where `make lab` answers
 
 
@@ -103,14 +106,22 @@ def shown_results(app, page: str) -> list[str]:
     return named_results(source.read_text(encoding="utf-8"), app.env.dependencies.get(page, ()), app.study_results)
 
 
-def papermill(page: str, record: Mapping[str, Any]) -> str:
-    """The command that runs the notebook of a page again, with its run where that is not the batch."""
-    values = record["parameters"]
+def papermill(page: str, record: Mapping[str, Any], notebooks: Path = NOTEBOOKS) -> str:
+    """The command that runs the notebook of a page again: every parameter that is not the notebook's own default.
+
+    A batch's run is not named, so that nobody writes into a batch by hand.
+    """
+    name, values = page.rsplit("/", 1)[1], record["parameters"]
+    cells = json.loads((notebooks / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    default = assignments(next(cell for cell in code if cell.startswith("teacher")))
     asked = {"teacher": record["teacher"], "profile": record["profile"]["name"], "seed": values["seed"]}
-    asked |= {"run": run} if (run := values.get("run", BATCH)) != BATCH else {}
-    asked |= {name: values[name] for name in ASKED if values.get(name)}
-    given = " ".join(f"-p {name} {value}" for name, value in asked.items())
-    return f"papermill notebooks/{page.rsplit('/', 1)[1]}.ipynb out.ipynb {given}"
+    asked |= {key: value for key, value in values.items() if key in default and value != default[key]}
+    if asked.get("run") == BATCH:
+        del asked["run"]
+    asked |= {"data_dir": "..."} if record.get("files") else {}
+    given = " ".join(f"-p {key} {shlex.quote(str(value))}" for key, value in asked.items())
+    return f"papermill notebooks/{name}.ipynb out.ipynb {given}"
 
 
 def commands(app, page: str, shown: list[str]) -> list[str]:

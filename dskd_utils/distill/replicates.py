@@ -25,6 +25,32 @@ def by_method(names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def common_seeds(students: Iterable[str], failed: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The students that can be compared, and those left out, where the training of some has failed.
+
+    Seeds are compared in pairs, so a seed of which one student failed is left out for all methods; a method that failed
+    in each of its seeds is left out alone.
+
+    Raises:
+        ValueError: no student of KD or of DSKD is left.
+    """
+    students, failed = list(students), list(failed)
+    trained = by_method(students)
+    gone = {_number(name) for method, names in by_method(failed).items() if method in trained for name in names}
+    kept = [name for name in students if _number(name) not in gone]
+    if missing := [method for method in ("kd", "dskd") if method not in by_method(kept)]:
+        raise ValueError(
+            f"no seed is left of which {' and '.join(missing)} and the controls were all trained to the end: lower the "
+            "learning rate, or train fewer controls, by 04-distillation"
+        )
+    return kept, [*failed, *(name for name in students if name not in kept)]
+
+
+def _number(name: str) -> int:
+    method, _, number = name.rpartition(MARK)
+    return int(number) if method and number.isdigit() else 0
+
+
 def over_seeds(table: pd.DataFrame, of: Sequence[str]) -> pd.DataFrame:
     """A table of values with one row a method in place of one a seed.
 

@@ -81,8 +81,8 @@ def evaluate(
         split), truncated (prompts cut to the model's context), chance, seed, note. Shares are between 0 and 1.
         `gold_logprob` is the mean log-probability in nats of the gold choice among the choices, `gold_nats` its raw
         one. SQuAD 2.0 without its file gives a row with the metric `"not run"`, the value NaN and the reason.
-        With `return_records`, (table, records): model, task, protocol, split, question_id, subject, prediction, gold,
-        correct, the metrics of the question, and the `scores` of its choices in nats.
+        With `return_records`, (table, records): model, task, protocol, split, question_id, subject (of SQuAD the
+        article), prediction, gold, correct, the metrics of the question, and the `scores` of its choices in nats.
 
     Raises:
         ValueError: no model, an unknown task or protocol, a limit below 1, a split without labels.
@@ -182,7 +182,7 @@ def evaluate_questions(
         fixed = {"model": name, "task": task, "protocol": protocol}
         for prompt, found in zip(prompts, of_model, strict=True):
             q = prompt.question
-            records.append(fixed | {"split": q.split, "question_id": q.id, "subject": q.subject} | found)
+            records.append(fixed | {"split": q.split, "question_id": q.id, "subject": q.subject or q.title} | found)
     records = pd.DataFrame(records)
     fixed = {"split": asked[0].split, "shots": shots, "limit": limit, "of": total, "truncated": truncated, "seed": seed}
     return _summarise(records, asked).assign(**fixed, note=""), records
@@ -208,8 +208,8 @@ def compare(
 ) -> pd.DataFrame:
     """Difference `a - b` of two methods on the same questions, with a paired bootstrap interval (95%), task by task.
 
-    Where a method has several training seeds (`replicates`) these are drawn anew with the questions, so that the
-    interval holds for other seeds and other questions at once.
+    Where a method has several training seeds (`replicates`) the interval holds for other seeds and other questions at
+    once. Questions about one article of SQuAD are drawn together.
 
     Args:
         records: from `evaluate(..., return_records=True)`.
@@ -244,12 +244,20 @@ def compare(
     rows = []
     for task, protocol in dict.fromkeys(zip(asked["task"], asked["protocol"], strict=True)):
         x, y = (wide.loc[(task, protocol), methods[name]].to_numpy(float).T for name in (a, b))  # (seeds, questions)
-        interval = paired_seeds(x, y, resamples=resamples, seed=seed)._asdict()
+        articles = _articles(asked, wide.loc[(task, protocol)].index) if task == "squad2" else None
+        interval = paired_seeds(x, y, clusters=articles, resamples=resamples, seed=seed)._asdict()
         p = mcnemar(x[0], y[0]) if metric in YES_NO else np.nan
         rows.append({"task": task, "protocol": protocol} | interval | {"p_mcnemar": p, "seeds": max(len(x), len(y))})
     table = pd.DataFrame(rows)
     table["p_holm"] = holm(table["p_mcnemar"] if metric in YES_NO else table["p"])
     return table[["task", "protocol", "difference", "low", "high", "p", "p_mcnemar", "p_holm", "n", "seeds"]]
+
+
+def _articles(asked: pd.DataFrame, questions: pd.MultiIndex) -> np.ndarray | None:
+    """The article of each question, so that questions about one are drawn together; None where records name none."""
+    if "subject" not in asked or asked["subject"].isna().any():
+        return None
+    return asked.drop_duplicates(["split", "question_id"]).set_index(["split", "question_id"])["subject"][questions]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -179,8 +179,8 @@ def probe_table(
 
     Returns:
         columns `COLUMNS`: `measure` (pooling of the span, or kind of cosine), `minus` (the second model of a
-        difference, else ""), `p` of a difference and `p_holm`, Holm's over all of the table; `n` items that every
-        model has a score of, among `of`; `words` in these; `chance` a guesser's value.
+        difference, else ""), `p` of a difference and `p_holm`, Holm's over those of its subset and measure; `n` items
+        that every model has a score of, among `of`; `words` in these; `chance` a guesser's value.
 
     Raises:
         ValueError: models with different items, or a name in `compare` that is none of theirs.
@@ -211,6 +211,6 @@ def probe_table(
                 row = [items["probe"].iloc[0], subset, measure, name, minus, *found[:5], np.nan, found.n, int(of.sum())]
                 rows.append([*row, len(words), 0.0 if minus else float(chance(gold))])
     table = pd.DataFrame(rows, columns=COLUMNS)
-    if (tested := table["p"].notna()).any():
-        table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    for _, rows in table[table["p"].notna()].groupby(["subset", "measure"]):
+        table.loc[rows.index, "p_holm"] = holm(rows["p"])
     return table

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dskd_utils.evaluate.significance import two_sided
+from dskd_utils.evaluate.significance import other_seeds, two_sided
 
 RESAMPLES = 10_000  # p is at least 2 in as many, and Holm's family is a table of a hundred comparisons
 _SLICE = 1_000_000  # resampled weights at a time, 8 MB
@@ -129,16 +129,16 @@ def drawn_values(
 def estimate(one: np.ndarray, other: np.ndarray | None, n: int, level: float, seed: int) -> Estimate:
     """What is estimated of `n` items from `drawn_values` of a model, or of the difference of two over the same draws.
 
-    The value is the mean over training seeds, which are drawn anew in every resample as the clusters are, the same
-    seeds for both models where both have several.
+    The value is the mean over training seeds, the same seeds for both models where both have several; a resample also
+    moves it as other seeds may, `significance.other_seeds`.
     """
     both = [side.shape[1] for side in (one, other) if side is not None]
     many = max(both)
     if set(both) - {1, many}:
         raise ValueError(f"two models have {both[0]} and {both[1]} seeds: give both as many, or one of them one")
     found = one if other is None else one - other
-    seeds = np.random.default_rng([seed, 1]).multinomial(many, np.full(many, 1 / many), len(found) - 1) / many
-    drawn, whole = (found[1:] * seeds).sum(1), float(found[0].mean())
+    drawn, whole = found[1:].mean(1), float(found[0].mean())
+    drawn = drawn + other_seeds(found[0], len(drawn), np.random.default_rng([seed, 1]))
     drawn = drawn[~np.isnan(drawn)]
     if drawn.size < 2:
         return Estimate(whole, *[np.nan] * 4, n)

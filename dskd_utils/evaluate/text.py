@@ -1,6 +1,7 @@
 """Held-out text: perplexity, divergence from the teacher and agreement with it (paper section 4.1's KL, measured)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -96,30 +97,32 @@ def text_measures(
     return table, pd.concat(blocks).rename_axis("block").reset_index()
 
 
-def compare_text(blocks: pd.DataFrame, a: str, b: str, *, resamples: int = 10_000, seed: int = 0) -> pd.DataFrame:
-    """Differences `a - b` of two methods on the same held-out text, with intervals over blocks and, if any, seeds.
+def compare_text(
+    blocks: pd.DataFrame, pairs: Sequence[tuple[str, str]], *, resamples: int = 10_000, seed: int = 0
+) -> pd.DataFrame:
+    """Differences of two methods each on the same held-out text, with intervals over blocks and, if any, seeds.
 
     Args:
         blocks: of `text_measures(..., return_blocks=True)`.
-        a, b: names of the two methods (`replicates`).
+        pairs: names of two methods (`replicates`), the second taken from the first.
         resamples, seed: of the bootstrap.
 
     Returns:
-        metric (`nll`, the logarithm of the perplexity in nats, `kl`, `top1_agreement`), difference, low, high, p,
-        p_holm (over the table), n (blocks), seeds.
+        metric (`nll`, the logarithm of the perplexity in nats, `kl`, `top1_agreement`), difference, low, high, p, n
+        (blocks), seeds, model, minus, p_holm (over the table).
 
     Raises:
         ValueError: an unknown method.
     """
     methods = by_method(dict.fromkeys(blocks["model"]))
-    if missing := [name for name in (a, b) if name not in methods]:
+    if missing := [name for pair in pairs for name in pair if name not in methods]:
         raise ValueError(f"model {missing[0]!r} is not in the blocks: choose from {', '.join(methods)}")
     rows = []
-    for metric in ("nll", "kl", "top1_agreement"):
+    for (a, b), metric in product(pairs, ("nll", "kl", "top1_agreement")):
         wide = blocks.pivot(index="model", columns="block", values=metric) / blocks["n"].mean()
         x, y = (wide.loc[methods[name]].to_numpy() for name in (a, b))
-        found = paired_seeds(x, y, resamples=resamples, seed=seed)
-        rows.append({"metric": metric} | found._asdict() | {"seeds": max(len(x), len(y))})
+        found = paired_seeds(x, y, resamples=resamples, seed=seed)._asdict()
+        rows.append({"metric": metric} | found | {"seeds": max(len(x), len(y)), "model": a, "minus": b})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"]))
 

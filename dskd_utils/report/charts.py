@@ -12,6 +12,11 @@ from dskd_utils.report.svg import Drawing
 COLOURS = ("blue", "orange", "green", "purple")
 
 
+def _is_square(order: int) -> bool:
+    """The mark of a series: with four colours, the first eight series look different."""
+    return (order + order // len(COLOURS)) % 2 == 1
+
+
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers from `low` to `high`.
 
@@ -85,7 +90,7 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
         d.text(x(value), bottom + 20, _label(value), anchor="middle", size=13, colour="soft")
     d.text((left + right) / 2, bottom + 39, unit, anchor="middle", size=13, colour="soft")
     for order, (key, (across, y)) in enumerate(zip(series, places, strict=True)):
-        d.dot(across, y, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)
+        d.dot(across, y, 5, colour=COLOURS[order % len(COLOURS)], square=_is_square(order))
         d.text(across + 12, y + 5, key, size=13)
     for place, row in enumerate(rows):
         y, order = top + step * (place + 0.5), series.index(row["series"]) if row.get("series") else 0
@@ -94,7 +99,7 @@ def forest(name: str, title: str, rows: Sequence[Mapping[str, Any]], unit: str, 
             d.text(left - 10, y + 5, row["label"], anchor="end")
         if not math.isnan(row["low"]):
             d.line([(x(row["low"]), y), (x(row["high"]), y)], colour=colour, width=2.5)
-        d.dot(x(row["difference"]), y, 5.5, colour=colour, square=order % 2 == 1)
+        d.dot(x(row["difference"]), y, 5.5, colour=colour, square=_is_square(order))
         d.text(right + 12, y + 5, row["reads"], size=13, colour="soft")
     return d
 
@@ -157,8 +162,8 @@ def curves(
     across = {place(x, y_low)[0]: x for x in xs}
     _axes(d, (left, right, bottom), across, {place(xs[0], v)[1]: v for v in ticks(y_low, y_high)}, x_label, y_label)
     for order, (key, line) in enumerate(series.items()):
-        colour, square = COLOURS[order % len(COLOURS)], order % 2 == 1
-        d.line([place(x, y) for x, y, _ in line], colour=colour, width=2, dash="" if order % 2 == 0 else "6 4")
+        colour, square = COLOURS[order % len(COLOURS)], _is_square(order)
+        d.line([place(x, y) for x, y, _ in line], colour=colour, width=2, dash="6 4" if square else "")
         for x, y, error in line:
             d.line([place(x, y - error), place(x, y + error)], colour=colour, width=2)
             d.dot(*place(x, y), 5, colour=colour, square=square)
@@ -198,7 +203,7 @@ def scatter(name: str, title: str, rows: Sequence[Mapping[str, Any]], x_label: s
     _axes(d, (left, right, bottom), across, {place(x_low, v)[1]: v for v in ticks(y_low, y_high)}, x_label, y_label)
     series = list(dict.fromkeys(row["series"] for row in rows))
     for order, key in enumerate(series):
-        d.dot(right - 250 + 80 * order, 12, 5, colour=COLOURS[order % len(COLOURS)], square=order % 2 == 1)
+        d.dot(right - 250 + 80 * order, 12, 5, colour=COLOURS[order % len(COLOURS)], square=_is_square(order))
         d.text(right - 238 + 80 * order, 17, key, size=13)
     d.ring(right - 250 + 80 * len(series), 12, 9, colour="ink", dash="")
     d.text(right - 236 + 80 * len(series), 17, "chosen", size=13)
@@ -207,7 +212,7 @@ def scatter(name: str, title: str, rows: Sequence[Mapping[str, Any]], x_label: s
         colour = COLOURS[order % len(COLOURS)]
         low, high = (place(row["x"], row["y"] + sign * row["error"]) for sign in (-1, 1))
         d.line([low, high], colour=colour, width=1)
-        d.dot(*place(row["x"], row["y"]), 5, colour=colour, square=order % 2 == 1)
+        d.dot(*place(row["x"], row["y"]), 5, colour=colour, square=_is_square(order))
         if row["marked"]:
             d.ring(*place(row["x"], row["y"]), 10, colour="ink", dash="")
     return d

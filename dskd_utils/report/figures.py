@@ -208,13 +208,16 @@ def depth_curve(rows: pd.DataFrame, band: tuple[float, float], preset: int) -> F
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     labels = {"top1_agreement": "same top token as the teacher (share)", "kl": "KL to the teacher (nats)"}
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
-        axis.errorbar(rows.layers, rows[name], yerr=rows[f"{name}_stderr"], marker="o", color=COLOURS[0], capsize=3)
+        for order, (_, own) in enumerate(rows.groupby("method") if "method" in rows else [("", rows)]):
+            axis.errorbar(own.layers, own[name], yerr=own[f"{name}_stderr"], marker="os"[order % 2],
+                          color=COLOURS[order % 6], capsize=3)  # fmt: skip
         axis.axvline(preset, color=COLOURS[6], linestyle="--", linewidth=1, label=f"the preset, {preset} layers")
         axis.set(xlabel="layers of the student", ylabel=label, xticks=rows.layers)
     axes[0].axhspan(*band, color=COLOURS[2], alpha=0.15, label="the band sought")
     axes[0].legend(frameon=False, loc="upper left")
     first, last = rows.iloc[0], rows.iloc[-1]
-    figure.suptitle(f"From {first.layers} to {last.layers} layers the agreement rises from "
+    goes = "rises" if last.top1_agreement > first.top1_agreement else "goes"
+    figure.suptitle(f"From {first.layers} to {last.layers} layers the agreement {goes} from "
                     f"{first.top1_agreement:.0%} to {last.top1_agreement:.0%}")  # fmt: skip
     figure.tight_layout()
     return figure

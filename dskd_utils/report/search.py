@@ -17,7 +17,7 @@ from dskd_utils.evaluate.significance import SMALLEST, holm, verdict
 from dskd_utils.report.charts import forest, scatter
 from dskd_utils.report.paper import TASKS
 from dskd_utils.report.svg import Drawing
-from dskd_utils.report.tables import METHODS
+from dskd_utils.report.tables import METHODS, p_value
 from dskd_utils.report.verdicts import Results, interval, piece
 from dskd_utils.results import read_results
 
@@ -85,7 +85,7 @@ def conditions(results: Results) -> list[dict[str, str]]:
     areas = {minus: _area(results, minus) for minus in ("kd", *piece(results, "05-evaluation", "controls"))}
     corrected = holm([row["p"] for row in areas.values()])
     for (minus, row), p in zip(areas.items(), corrected, strict=True):
-        seen = f"{interval(row['value'], row['low'], row['high'])}, Holm's p {p:.3f}"
+        seen = f"{interval(row['value'], row['low'], row['high'])}, Holm's p {p_value(p)}"
         above = row["low"] > 0 and p < LEVEL
         state = HOLDS if above else FAILS if row["high"] < SMALLEST["area"] else OPEN
         found.append({"condition": f"words: DSKD − {METHODS[minus]}, area", "seen": seen, "state": state})

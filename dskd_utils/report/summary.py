@@ -3,6 +3,7 @@
 Pure functions on loaded results, for the front page and the README.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,7 @@ def result_table(results: Results) -> pd.DataFrame:
         for method in METHODS_SHOWN:
             row = held_out[method, metric]
             shown = form.format(row["value"])
-            if row["stderr"]:
+            if row["stderr"] and not math.isnan(row["stderr"]):
                 shown += FINE + form.format(row["stderr"])
             table.loc[METHODS[method], name] = shown
     return table.rename_axis(None)

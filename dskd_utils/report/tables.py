@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.evaluate.significance import SMALLEST, verdict
-from dskd_utils.profiles import ASKED, profile
+from dskd_utils.profiles import ASKED, BATCH, profile
 from dskd_utils.report.paper import TABLE_8, TASKS, table_3
 from dskd_utils.sources.presets import preset
 
@@ -134,6 +134,11 @@ def our_table_8(facts: Mapping[str, float], pairs: Mapping[str, float], teacher:
     return table.map(lambda value: f"{value:.2f}" if value < 100 else f"{value:,.0f}")
 
 
+def p_value(p: float) -> str:
+    """A p-value for reading, so that what is below a level does not read as the level."""
+    return "-" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
 def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["gold_logprob"]) -> pd.DataFrame:
     """DSKD - KD and KD - teacher with their paired intervals and what these say, for reading.
 
@@ -153,9 +158,7 @@ def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["g
         }
     )
     if "p_holm" in frame and frame.p_holm.notna().any():
-        shown["McNemar, Holm" if mcnemar else "p, Holm"] = frame.p_holm.map(
-            lambda p: f"{p:.2f}" if pd.notna(p) else "-"
-        )
+        shown["McNemar, Holm" if mcnemar else "p, Holm"] = frame.p_holm.map(p_value)
     return shown
 
 
@@ -163,7 +166,7 @@ def text_differences(rows: pd.DataFrame) -> pd.DataFrame:
     """Differences on held-out text and what they say, for reading.
 
     Args:
-        rows: of `text.compare_text` for several pairs, with `model` and `minus`.
+        rows: of `text.compare_text`.
     """
     names = {"nll": "nll (nats)", "kl": "KL (nats)", "top1_agreement": "same top token"}
     smallest = {"nll": 0.01, "kl": 0.01, "top1_agreement": 0.01}  # one percent of perplexity, one position in a hundred
@@ -173,7 +176,7 @@ def text_differences(rows: pd.DataFrame) -> pd.DataFrame:
             "measure": rows.metric.map(names).to_numpy(),
             "difference": [_interval(row, "{:+.4f}", "difference") for row in rows.itertuples()],
             "reads": [verdict(row.low, row.high, smallest[row.metric]) for row in rows.itertuples()],
-            "p, Holm": rows.p_holm.map("{:.3f}".format).to_numpy(),
+            "p, Holm": rows.p_holm.map(p_value).to_numpy(),
         }
     )
 
@@ -249,7 +252,7 @@ def probe_differences(
             "words": rows.subset.to_numpy(),
             "difference": [_interval(row, "{:+.3f}") for row in rows.itertuples()],
             "reads": [_reads(row, smallest) for row in rows.itertuples()],
-            "p, Holm": rows.p_holm.map(lambda p: f"{p:.2f}" if pd.notna(p) else "-").to_numpy(),
+            "p, Holm": rows.p_holm.map(p_value).to_numpy(),
         }
     )
 
@@ -296,11 +299,12 @@ def provenance_box(record: Mapping[str, Any], *before: Mapping[str, Any]) -> str
     origin = record["provenance"]
     machine, profile = origin["hardware"], record["profile"]
     accelerators = ", ".join(machine["accelerators"]) or "no accelerator"
+    batch = record["parameters"].get("run", BATCH) == BATCH  # how to repeat another run is said by the book's foot
     return (
         f"> **Where these numbers come from.** Commit `{origin['commit']}`, teacher `{record['teacher']}`, profile "
         f"`{profile['name']}` at {profile['scale']:.0%} of its budget, seed {record['parameters']['seed']}, "
         f"{machine['cores']} cores ({machine['architecture']}, {machine['vector_unit']}), {accelerators}, "
         f"{machine['memory_gb']:.0f} GB, {origin['dtype']}, torch {origin['versions']['torch']}, this page in "
-        f"{origin['seconds']:.0f} s on {origin['finished'][:10]}. "
-        f"Rerun: `{study_command(record, *before)}`."
+        f"{origin['seconds']:.0f} s on {origin['finished'][:10]}."
+        + (f" Rerun: `{study_command(record, *before)}`." if batch else "")
     )

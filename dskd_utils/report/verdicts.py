@@ -71,9 +71,11 @@ def saturation(rows: Mapping[float, Mapping[str, Any]], first: float, enough: fl
     best = max(beyond, key=lambda value: beyond[value][0])
     seen = f"{enough:g} against {first:g}: {interval(*gain)}, {gained}; {best:g}, the best of the larger, against "
     seen += f"{enough:g}: {interval(*beyond[best])}, {more[larger.index(best)]}"
-    if "higher" in more or gained == "the same" or gained.startswith("lower"):
+    far = any(low > SMALLEST["acc"] for _, low, _ in beyond.values())
+    settled = all(high < SMALLEST["acc"] for _, _, high in beyond.values())
+    if far or gained == "the same" or gained.startswith("lower"):
         return seen, NOT
-    return seen, HELD if gained.startswith("higher") and "not told apart" not in more else UNCLEAR
+    return seen, HELD if gained.startswith("higher") and settled else UNCLEAR
 
 
 def cells(results: Results, grid: str, setting: str, method: str = "dskd") -> dict[float, Mapping[str, Any]]:
@@ -177,6 +179,8 @@ def cliff(results: Results) -> tuple[str, str]:
     )
     seen += f"steepest between {high:g} and {low:g} layers"
     seen += "; none of fewer was trained" if depths[0] >= half[0] else ""
+    if math.isnan(spread):
+        return seen, UNCLEAR
     if value + spread < STATED["kept by KD, low"]:
         return seen, NOT
     if value - spread < STATED["kept by KD, low"] or depths[0] >= half[0]:
@@ -201,6 +205,8 @@ def training_time(results: Results) -> tuple[str, str]:
         raise NotRunError("not run here")
     (row,) = rows
     seen = f"{row['median']:.2f} times KD's time, {row['low']:.2f} to {row['high']:.2f} over the rounds"
+    if row["low"] == row["high"]:
+        return f"{row['median']:.2f} times KD's time, in one round", UNCLEAR
     return seen, _near(row["low"], row["high"], 1 + STATED["training overhead"])
 
 
@@ -217,6 +223,8 @@ def answering_time(results: Results) -> tuple[str, str]:
     if not ratios:
         raise NotRunError("not run here")
     low, high = min(ratios), max(ratios)
+    if len(ratios) < 2:
+        return f"DSKD answers in {low:.2f} of KD's time, in one round", UNCLEAR
     seen = f"DSKD answers in {low:.2f} to {high:.2f} of KD's time; both are plain models of the same layers"
     return seen, _near(low, high, 1.0)
 

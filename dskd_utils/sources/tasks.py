@@ -110,6 +110,14 @@ def load_task(
     return questions
 
 
+def is_there(task: str, *, source: str = "package", data_dir: str | Path | None = None) -> bool:
+    """Whether a task can be asked from a source: all but SQuAD 2.0, which is in no package, always can."""
+    try:
+        return task != "squad2" or bool(load_task(task, "validation", source=source, data_dir=data_dir))
+    except FileNotFoundError:
+        return False
+
+
 def squad_part(title: str) -> str:
     """Which of `SQUAD_PARTS` an article of SQuAD's validation split is in, the same for every seed."""
     return SQUAD_PARTS[hashlib.blake2b(f"squad2/{title}".encode(), digest_size=1).digest()[0] % 2]

@@ -95,14 +95,16 @@ class TestTheFootOfAPage:
 
     def test_a_run_beside_the_batch_is_run_again_by_its_own_notebook(self, foot):
         batch, search = record(profile="full"), record(profile="full")
-        batch["parameters"]["run"], search["parameters"] = "batch", {"seed": 0, "run": "search", "grids": "search"}
+        batch["parameters"]["run"] = "batch"
+        search["parameters"] = {"seed": 0, "run": "search", "grids": "search", "flips": "add", "answers": "no space"}
         pages = {"studies/tiny/01-lexicon": batch, "studies/tiny/search/06-ablations": search}
         app = SimpleNamespace(study_results=pages)
         first, again, last = foot.commands(app, "plan", list(pages))
         assert first.startswith("make study TEACHER=tiny PROFILE=full") and "search" not in first
         assert again == (
             "papermill notebooks/06-ablations.ipynb out.ipynb "
-            "-p teacher tiny -p profile full -p seed 0 -p run search -p grids search"
+            "-p teacher tiny -p profile full -p seed 0 -p run search -p grids search "
+            "-p answers 'no space'"
         )
         assert last == "make book"
         assert foot.commands(app, "plan", list(pages)[1:]) == [again, last]

@@ -263,7 +263,8 @@ def test_a_table_holds_every_models_auc_and_the_differences_asked_for():
     }  # fmt: skip
     tested = table[table["minus"] != ""]
     assert tested["p"].notna().all() and table.loc[table["minus"] == "", "p"].isna().all()
-    np.testing.assert_allclose(tested["p_holm"], holm(tested["p"]))
+    for _, rows in tested.groupby(["subset", "measure"]):
+        np.testing.assert_allclose(rows["p_holm"], holm(rows["p"]))
 
 
 def test_accuracies_and_rank_correlations_have_the_same_table():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dskd_utils.distill.replicates import by_method, over_seeds, replicate
+from dskd_utils.distill.replicates import by_method, common_seeds, over_seeds, replicate
 from dskd_utils.evaluate.benchmarks import compare
 from dskd_utils.evaluate.probes import probe_table
 from dskd_utils.evaluate.significance import paired_bootstrap, paired_seeds
@@ -32,6 +32,18 @@ def test_names_of_seeds_are_read_back():
     assert by_method(["me@home", "@1"]) == {"me@home": ["me@home"], "@1": ["@1"]}
 
 
+def test_a_seed_counts_where_all_methods_have_it():
+    names = [replicate(method, number) for number in range(3) for method in ("kd", "dskd", "rewired")]
+    assert common_seeds(names, []) == (names, [])
+    left = [name for name in names if name != "dskd@1"]
+    assert common_seeds(left, ["dskd@1"]) == (["kd", "dskd", "rewired", "kd@2", "dskd@2", "rewired@2"],
+                                              ["dskd@1", "kd@1", "rewired@1"])  # fmt: skip
+    both = [name for name in names if not name.startswith("rewired")]
+    assert common_seeds(both, ["rewired", "rewired@1", "rewired@2"])[0] == both
+    with pytest.raises(ValueError, match="no seed is left of which kd and dskd"):
+        common_seeds(["kd", "dskd@1"], ["kd@1", "dskd"])
+
+
 def test_a_table_over_seeds_has_means_and_the_deviation_of_the_seeds():
     rows = [("teacher", "a", 5.0), ("kd", "a", 1.0), ("kd@1", "a", 3.0), ("kd", "b", 0.0), ("kd@1", "b", 0.0)]
     table = pd.DataFrame(rows, columns=["model", "task", "value"]).assign(stderr=[0.1, 0.2, 0.4, 0.0, 0.0], n=7)
@@ -50,9 +62,11 @@ def test_a_comparison_over_seeds_is_as_wide_as_the_seeds_ask():
     values |= {replicate("dskd", i): questions + shift[i] for i in range(3)}
     (row,) = compare(made_records(values | {"teacher": questions}), "dskd", "kd", "gold_logprob").itertuples()
     assert row.difference == pytest.approx(0.3) and row.seeds == 3 and row.n == 300
-    assert row.low == pytest.approx(0.0) and row.high == pytest.approx(0.6), "the questions alone would say 0.3 exactly"
+    # The questions alone would say 0.3 exactly; three seeds with a deviation of 0.3 say it to 4.3 standard errors.
+    spread = 4.303 * 0.3 / 3**0.5
+    assert (row.low, row.high) == pytest.approx((0.3 - spread, 0.3 + spread), abs=0.08)
     against_one = compare(made_records(values | {"teacher": questions}), "dskd", "teacher", "gold_logprob")
-    assert against_one.difference[0] == pytest.approx(0.3) and against_one.low[0] == pytest.approx(0.0)
+    assert against_one.difference[0] == pytest.approx(0.3) and against_one.low[0] == row.low
     alone = compare(made_records({"kd": questions, "dskd": questions + 0.6}), "dskd", "kd", "gold_logprob")
     assert alone.low[0] == pytest.approx(0.6) == alone.high[0] and alone.p_holm[0] >= alone.p[0] < 0.001
 
@@ -92,9 +106,20 @@ def test_held_out_text_is_compared_over_blocks_and_seeds():
     wave = 100 * np.sin(np.arange(20))
     made = [blocks.assign(model=name, nll=300 + wave + shift, kl=shift) for name, shift in
             (("kd", 0.0), ("kd@1", 0.0), ("dskd", 10.0), ("dskd@1", 30.0))]  # fmt: skip
-    table = compare_text(pd.concat(made), "dskd", "kd").set_index("metric")
+    table = compare_text(pd.concat(made), [("dskd", "kd")]).set_index("metric")
     assert table.difference["nll"] == pytest.approx(0.2) and table.difference["top1_agreement"] == 0
-    assert table.low["nll"] == pytest.approx(0.1) and table.high["nll"] == pytest.approx(0.3)
+    ends = table.low["nll"], table.high["nll"]
+    assert ends == pytest.approx((0.2 - 12.7 * 0.1, 0.2 + 12.7 * 0.1), abs=0.2), "two seeds say very little"
     assert table.p["top1_agreement"] == 1.0 and (table.p_holm >= table.p).all() and table.seeds.eq(2).all()
     with pytest.raises(ValueError, match="'pupil' is not in the blocks: choose from kd, dskd"):
-        compare_text(pd.concat(made), "pupil", "kd")
+        compare_text(pd.concat(made), [("pupil", "kd")])
+
+
+def test_questions_about_one_article_are_drawn_together():
+    rng = np.random.default_rng(3)
+    of_article = np.repeat(rng.normal(size=10), 30)
+    records = made_records({"kd": np.zeros(300), "dskd": of_article + 0.1 * rng.normal(size=300)})
+    records = records.assign(task="squad2", f1=records["gold_logprob"], subject=[f"a{i // 30}" for i in range(300)] * 2)
+    together, alone = (compare(one, "dskd", "kd", "f1") for one in (records, records.drop(columns="subject")))
+    assert together.difference[0] == alone.difference[0]
+    assert together.high[0] - together.low[0] > 3 * (alone.high[0] - alone.low[0])

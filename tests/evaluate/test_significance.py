@@ -92,6 +92,16 @@ def test_the_crossed_interval_covers_other_seeds_and_other_questions():
     assert covered > narrow and 170 <= covered <= 198
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_few_seeds_that_differ_more_than_the_questions_do_not_call_it_a_difference(seeds):
+    rng, false = np.random.default_rng(1), 0
+    for trial in range(200):
+        a = rng.normal(0, 0.3, (seeds, 1)) + rng.normal(0, 1, (1, 100))
+        found = crossed_bootstrap(a, np.zeros_like(a), resamples=400, seed=trial)
+        false += not found.low <= 0 <= found.high
+    assert false <= 18  # ten of two hundred are expected, more than eighteen once in a hundred times
+
+
 def test_the_crossed_interval_of_equal_seeds_is_that_of_the_questions():
     values = np.random.default_rng(1).normal(0, 1, 200)
     crossed = crossed_bootstrap(np.tile(values, (3, 1)), np.zeros((3, 200)))

@@ -1,6 +1,7 @@
 """Tests of the verdicts on the paper's claims, on made-up results."""
 
 import copy
+import math
 
 import pytest
 
@@ -52,7 +53,7 @@ ALL_HELD = {
     "06-ablations": {"grids": GRIDS},
     "08-costs": {
         "ratios": [{"what": "DSKD's time over KD's", "median": 1.05, "low": 1.02, "high": 1.08}],
-        "answered": [{"round": 0, "teacher, piqa": 9.0, "kd, piqa": 4.0, "dskd, piqa": 4.1}],
+        "answered": [{"round": i, "teacher, piqa": 9.0, "kd, piqa": 4.0, "dskd, piqa": 4.1} for i in range(2)],
     },
 }  # fmt: skip
 
@@ -101,6 +102,25 @@ def test_a_missing_piece_leaves_the_others_as_they_are(notebook):
 def test_dskd_must_be_above_kd_on_every_benchmark(intervals, expected):
     rows = [difference(task, *ends) for task, ends in zip(CHOICE, intervals, strict=True)]
     assert verdict(changed("05-evaluation", "differences", rows), 1) == expected
+
+
+def test_a_larger_value_must_be_far_above_to_refute_and_settled_to_confirm():
+    def with_errors(ten, error):
+        rows = grid("candidates", "kappa", {1: 0.50, 5: 0.60, 10: ten})["candidates"]
+        return changed(
+            "06-ablations", "grids", GRIDS | {"candidates": [row | {"top1_agreement_stderr": error} for row in rows]}
+        )
+
+    assert verdict(with_errors(0.613, 0.003), 4) == UNCLEAR  # above, and two points are neither reached nor excluded
+    assert verdict(with_errors(0.660, 0.003), 4) == NOT
+    assert verdict(with_errors(0.605, 0.003), 4) == HELD
+
+
+def test_one_round_and_one_block_of_text_decide_nothing():
+    once = [{"what": "DSKD's time over KD's", "median": 1.2, "low": 1.2, "high": 1.2}]
+    assert verdict(changed("08-costs", "ratios", once), 8) == UNCLEAR
+    depths = [row | {"top1_agreement_stderr": math.nan} for row in GRIDS["depth"]]
+    assert verdict(changed("06-ablations", "grids", GRIDS | {"depth": depths}), 6) == UNCLEAR
 
 
 def test_squad_counts_where_it_was_asked_and_is_named_where_it_was_not():

@@ -60,7 +60,7 @@ def test_differences_are_written_with_their_intervals():
     assert tables.differences(rows).reads.tolist() == ["the same"]
     assert shown.difference == "+0.012" and shown["95% interval"] == "[-0.010, +0.030]"
     assert shown["McNemar, Holm"] == "-"
-    assert tables.differences([rows[0] | {"p_holm": 0.04}])["p, Holm"].tolist() == ["0.04"], "of the bootstrap"
+    assert tables.differences([rows[0] | {"p_holm": 0.04}])["p, Holm"].tolist() == ["0.040"], "of the bootstrap"
 
 
 def test_a_part_of_a_benchmark_is_shown_as_a_part_and_seeds_with_their_deviation():
