@@ -16,7 +16,7 @@ TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2
 PROFILE = config.get("profile", "quick")
 SEED = config.get("seed", 0)
 SOURCE = config.get("source", "package")
-GIVEN = {name: config[name] for name in ASKED if config.get(name)}
+GIVEN = {name: config[name] for name in ASKED if config.get(name) not in (None, "")}
 
 # The rooms of the package that each notebook runs; whose results it reads is in `profiles`.
 BASE = ["sources", "lexicon", "senses", "report"]
@@ -33,7 +33,8 @@ ROOMS = {
 }
 BUDGET = profile(PROFILE)
 # Only where some are asked for, by name or by the profile.
-LONG = {"06-ablations": GIVEN.get("grids", BUDGET.grids), "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
+GRIDS = read_grids(str(GIVEN.get("grids", BUDGET.grids)))
+LONG = {"06-ablations": GRIDS, "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
 NOTEBOOKS = [name for name in READS if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
 
@@ -57,7 +58,7 @@ def memory(wildcards):
     if wildcards.notebook == "04-distillation":
         together = 2 + count_controls(GIVEN.get("controls", BUDGET.controls))
     if wildcards.notebook == "06-ablations":
-        together = max(len(grid.cells) for grid in read_grids(LONG["06-ablations"]))
+        together = max((len(grid.cells) for grid in GRIDS), default=0)
     training = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
     return int(1000 * max(plan.get("memory_gb", 8), training))
 
