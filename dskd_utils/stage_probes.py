@@ -46,7 +46,6 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
 
     Raises:
         ValueError: an unknown part.
-        FileNotFoundError: the data folder does not hold AntSynNET.
     """
     limit = limit or study.profile.probe_questions
     parameters = {"relations": words.folder.name, "part": part, "limit": limit, "seed": study.seed}
@@ -75,7 +74,7 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
 
 @dataclass(frozen=True)
 class OwnSpace:
-    """Pairs of synonyms and antonyms, pairs with people's scores (None without a data folder), and words in context."""
+    """Pairs of synonyms and antonyms, pairs with people's scores (None where no folder holds them), words in context."""
 
     pairs: pd.DataFrame
     similar: pd.DataFrame | None
@@ -94,17 +93,19 @@ def own_space(study: Study, asked: Probes, *, limit: int = 0) -> OwnSpace:
     limit = limit or study.profile.sense_contexts
     drawn = [of.sample(min(limit, len(of)), random_state=study.seed) for _, of in asked.pairs.groupby("relation")]
     pairs, similar = pd.concat(drawn).sort_index(), None
-    if study.data_dir is not None:
+    if study.data_dir is not None and any((study.data_dir / "lexical" / "wordsim").glob("*.txt")):
         sets = [of for name, of in read_similarity(study.data_dir).groupby("set") if name in SETS]
-        similar = pd.concat(of.sample(min(limit, len(of)), random_state=study.seed) for of in sets)
+        if sets:
+            similar = pd.concat(of.sample(min(limit, len(of)), random_state=study.seed) for of in sets)
     words = {word for frame in (pairs, similar) if frame is not None for word in (*frame["word"], *frame["other"])}
     return OwnSpace(pairs, similar, word_contexts(wikipedia_leads(fetch("wikipedia-leads")), words, seed=study.seed))
 
 
 def _gold(study: Study, words: Lexicon, counts: Counter[str]) -> pd.DataFrame:
     """AntSynNET's pairs, or those of WordNet that are words of the text."""
-    if study.data_dir is not None:
-        return load_gold(study.data_dir, sets=[name for name in FILES if name.startswith("antsynnet")]).pairs
+    gold = load_gold(study.data_dir, sets=[name for name in FILES if name.startswith("antsynnet")]).pairs
+    if len(gold):
+        return gold
     pairs = stated_pairs(words.relations, "wordnet")
     return pairs[pairs["word"].isin(counts) & pairs["other"].isin(counts)]
 
