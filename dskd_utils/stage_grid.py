@@ -141,9 +141,10 @@ def judge_grid(
     validation = stages.text(study).validation
     pairs = stages.probes(study, words, part="validation", limit=grid.pairs).pairs if grid.pairs else None
     folders = {name: place for name, place in found.items() if isinstance(place, Path)}
-    code = code_digest("evaluate/text.py", "evaluate/relatives.py")
+    code = code_digest(*(f"evaluate/{name}.py" for name in ("text", "relatives", "scoring", "packing")))
     measured, names = [], list(folders)
-    for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)]:
+    # Where every student failed, the teacher is judged alone.
+    for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)] or [[]]:
         shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
         if pairs is not None:
             shown |= {
