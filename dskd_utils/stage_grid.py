@@ -155,9 +155,9 @@ def judge_grid(
         folder = study.stage("judged", grid.name, shown)
         path = folder.with_name(f"{folder.name}.json")
         if not path.is_file():
-            dtype = study.teacher.model.dtype
-            models = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=dtype).eval() for name in group}
-            models["teacher"] = study.teacher.model
+            teacher = study.teacher.model
+            read = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=teacher.dtype) for name in group}
+            models = {name: model.to(teacher.device).eval() for name, model in read.items()} | {"teacher": teacher}
             measures = text_measures(models, validation, "teacher")
             if pairs is not None:
                 table = probe_table(pair_records(models, study.teacher.tokenizer, pairs), seed=study.seed)

@@ -62,8 +62,7 @@ class Student:
         for place, layer in enumerate(self.top.layers, start=self.frozen_layers):
             state |= {f"model.layers.{place}.{name}": value for name, value in layer.state_dict().items()}
         model.load_state_dict(state)
-        dtype = next(source.parameters()).dtype
-        return model.to(dtype).eval().requires_grad_(False)
+        return model.to(source.device, source.dtype).eval().requires_grad_(False)
 
     def export(self, folder: Path, card: Mapping[str, Any]) -> None:
         """Write a folder that `AutoModelForCausalLM.from_pretrained` opens, with tokenizer and model card.
