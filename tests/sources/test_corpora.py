@@ -2,8 +2,8 @@
 
 import pytest
 
-from dskd_utils.sources.corpora import leak_report, study_text
-from dskd_utils.sources.tasks import evaluation_documents, evaluation_questions
+from dskd_utils.sources.corpora import leak_report, remove_leaks, study_text, without_siblings
+from dskd_utils.sources.tasks import Question, evaluation_documents, evaluation_questions
 
 
 @pytest.mark.network
@@ -58,3 +58,16 @@ def test_other_answers_change_the_letters_of_the_training_text_and_nothing_else(
         study_text(word_tokenizer(), **budgets, task_format="plain", answers=gold)
     with pytest.raises(ValueError, match="must be one of chat, plain: got 'free'"):
         study_text(word_tokenizer(), **budgets, task_format="free")
+
+
+def test_a_passage_that_leaks_goes_with_all_of_its_questions():
+    shared = " ".join(f"word{i}" for i in range(20))
+    asked = [Question(f"{c}{i}", "squad2", "train", f"Who {c}{i}?", context=text, title=c)
+             for c, text in (("a", shared), ("b", "another passage")) for i in (1, 2)]  # fmt: skip
+    asked.append(Question("p", "piqa", "train", "How?", ("x", "y"), 0))
+    by_document = dict(zip(evaluation_documents(asked), asked, strict=True))
+    found = remove_leaks(list(by_document), [shared])
+    assert len(found[0]) == 4, "the passage stands in the document of its first question alone"
+    kept, removed = without_siblings(*found, by_document)
+    assert [by_document[one].id for one in kept] == ["b1", "b2", "p"]
+    assert [by_document[one].id for one in removed] == ["a1", "a2"]
