@@ -91,6 +91,7 @@ rule notebook:
         source="notebooks/{notebook}.ipynb",
         code=code,
         plan=f"{FOLDER}/plan.json",  # written anew only for other MINUTES
+        grids=lambda w: [str(grid.path) for grid in GRIDS if w.notebook == "06-ablations"],
         before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in READS[w.notebook]],
     output:
         executed=f"{FOLDER}/notebooks/{{notebook}}.ipynb",
