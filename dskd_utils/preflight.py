@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from dskd_utils import plan
+from dskd_utils.distill.students import check_architecture
 from dskd_utils.grid import Grid, read_grids
 from dskd_utils.profiles import Profile, profile
-from dskd_utils.sources.teachers import check_access, preset, teacher_cost
+from dskd_utils.sources.teachers import check_access, preset, teacher_config, teacher_cost
 from dskd_utils.stage_grid import checked
 from dskd_utils.stages import control_names
 
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         grids = read_grids(given.grids or budget.grids)
         for teacher in given.teacher:
             check_access(teacher)
+            if family := teacher_config(teacher).get("model_type"):  # of a preset it is known to be supported
+                check_architecture(teacher, family)
             for grid in grids:
                 checked(grid, teacher_cost(teacher)["layers"], preset(teacher))
         seeds = given.seeds or str(budget.seeds)

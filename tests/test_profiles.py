@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
+from transformers import GPT2Config
 
 from dskd_utils import plan, preflight
 from dskd_utils.profiles import ALL_CONTROLS, SCALES, STORES, count_controls, profile, profiles
@@ -93,6 +95,16 @@ def test_the_command_says_what_is_wrong_in_one_line_before_anything_runs(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_teacher_that_no_student_can_be_made_of_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
+    GPT2Config(architectures=["GPT2LMHeadModel"]).save_pretrained(tmp_path / "gpt2")
+    assert preflight.main(["--teacher", str(tmp_path / "gpt2"), "--profile", "smoke"]) == 2
+    error = capsys.readouterr().err
+    assert "architecture 'gpt2' of teacher" in error and "use one of gemma3_text, llama" in error
+    assert error.count("\n") == 1 and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
