@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from dskd_utils.artefacts import safe_name
+from dskd_utils.artefacts import files_digest, safe_name
 from dskd_utils.grid import read_grids
 from dskd_utils.profiles import ASKED, READS, count_controls, profile
 
@@ -37,6 +37,7 @@ GRIDS = read_grids(str(GIVEN.get("grids", BUDGET.grids)))
 LONG = {"06-ablations": GRIDS, "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
 NOTEBOOKS = [name for name in READS if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
+DATA_FILES = files_digest(os.environ.get("DSKD_DATA"))
 
 
 def code(wildcards):
@@ -100,8 +101,8 @@ rule notebook:
         f"{FOLDER}/logs/{{notebook}}.log",
     params:
         teacher=lambda w: TEACHERS[w.teacher],
-        # Not in the command: a first DATA_DIR changes the text and adds a benchmark, so it must run again.
-        data="files" if os.environ.get("DSKD_DATA") else "none",
+        # Not in the command: other files in DATA_DIR change the text and add benchmarks, so all must run again.
+        data=DATA_FILES,
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in GIVEN.items() if ASKED[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8

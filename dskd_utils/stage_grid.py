@@ -14,7 +14,7 @@ import pandas as pd
 from transformers import AutoModelForCausalLM
 
 from dskd_utils import stages
-from dskd_utils.artefacts import code_digest, read_json, write_json
+from dskd_utils.artefacts import code_digest, digest, read_json, write_json
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import INITS
@@ -148,7 +148,7 @@ def judge_grid(
         shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
         if pairs is not None:
             shown |= {
-                "pairs": len(pairs),
+                "pairs": digest(pairs.to_dict("list"), 16),
                 "words": words.folder.name,
                 "probes": code_digest("evaluate/probes.py", "evaluate/resampling.py"),
             }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
+from dskd_utils.artefacts import atomic_folder, code_digest, files_digest, read_manifest, write_manifest
 from dskd_utils.evaluate.own_space import SETS, word_contexts
 from dskd_utils.evaluate.probe_data import build_questions, held_out_pairs, read_similarity, stated_pairs
 from dskd_utils.lexicon.gold import FILES, load_gold
@@ -49,7 +49,7 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
     """
     limit = limit or study.profile.probe_questions
     parameters = {"relations": words.folder.name, "part": part, "limit": limit, "seed": study.seed}
-    parameters |= {"files": study.data_dir is not None, "code": code_digest(*CODE)}
+    parameters |= {"files": files_digest(study.data_dir, "lexical/antsynnet"), "code": code_digest(*CODE)}
     folder = study.stage("probes", part, parameters)
     if not (folder / "manifest.json").is_file():
         started = time.monotonic()
@@ -74,7 +74,7 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
 
 @dataclass(frozen=True)
 class OwnSpace:
-    """Pairs of synonyms and antonyms, pairs with people's scores (None where no folder holds them), words in context."""
+    """Pairs of synonyms and antonyms, pairs with people's scores (None where no folder has them), words in context."""
 
     pairs: pd.DataFrame
     similar: pd.DataFrame | None
