@@ -156,7 +156,7 @@ def study_text(
     documents: dict[str, list[Document]] = {}
     for part in [*PARTS, "extra"]:
         budget = {"train": budget_wiki, "extra": budget_extra}.get(part, budget_heldout)
-        if not budget:
+        if not budget and not (part == "train" and budget_tasks):
             packed[part], documents[part] = None, []
             continue
         seen = set(map(id, documents["train"])) if part == "extra" else set()

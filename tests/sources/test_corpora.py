@@ -41,6 +41,13 @@ def test_tasks_fill_in_where_wikipedia_runs_out(word_tokenizer):
 
 
 @pytest.mark.network
+def test_students_may_train_on_the_tasks_alone_beside_a_dictionary_of_wikipedia(word_tokenizer):
+    text = study_text(word_tokenizer(), budget_wiki=0, budget_tasks=5_000, budget_heldout=5_000, budget_extra=20_000)
+    assert {name: part["tokens"] for name, part in text.facts["train"].items() if part["tokens"]} == {"tasks": 5_000}
+    assert text.train.tokens == 5_000 and text.extra.tokens == 20_000 and text.facts["extra"]["tasks"]["tokens"] == 0
+
+
+@pytest.mark.network
 def test_other_answers_change_the_letters_of_the_training_text_and_nothing_else(word_tokenizer):
     budgets = {"budget_wiki": 5_000, "budget_tasks": 20_000, "budget_heldout": 5_000}
     gold = study_text(word_tokenizer(), **budgets)
