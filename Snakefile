@@ -64,6 +64,16 @@ def memory(wildcards):
     return int(1000 * max(plan.get("memory_gb", 8), training))
 
 
+def runtime(wildcards, attempt):
+    """Minutes after which a cluster may stop a notebook: ample, and more at every attempt, which goes on."""
+    plan = planned(wildcards)
+    students = int(GIVEN.get("seeds", BUDGET.seeds)) * (2 + count_controls(GIVEN.get("controls", BUDGET.controls)))
+    students += sum(len(grid.cells) for grid in GRIDS)
+    # The plan's own minutes are those of two students.
+    minutes = sum(plan.get("minutes", {}).values()) + (students - 2) * plan.get("student_minutes", 0)
+    return attempt * max(60, int(3 * minutes))
+
+
 wildcard_constraints:
     teacher="[^/]+",
     profile="[^/]+",
@@ -108,7 +118,7 @@ rule notebook:
     threads: workflow.resource_settings.cores or 8
     resources:
         mem_mb=memory,
-        runtime=lambda w: max(60, int(3 * sum(planned(w).get("minutes", {}).values()))),
+        runtime=runtime,
     shell:
         "OMP_NUM_THREADS={threads} papermill {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"

@@ -26,8 +26,8 @@ def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], gri
     students, counts = seeds * together, [count for count, _ in sizes]
     each = plan.student_gb(scaled, cost, settings["trainable_layers"])
     asked = {
-        "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes),
-        "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0)),
+        "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes, seeds),
+        "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"]),
         "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts)),
     }
     return plan.describe(kept | asked)

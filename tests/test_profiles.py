@@ -9,6 +9,7 @@ from transformers import GPT2Config
 
 from dskd_utils import plan, preflight
 from dskd_utils.profiles import ALL_CONTROLS, SCALES, STORES, count_controls, profile, profiles
+from dskd_utils.sources.teachers import teacher_cost
 from dskd_utils.stages import control_names
 
 FAST, SLOW = {"float32": 5000.0, "bfloat16": 9000.0}, {"float32": 50.0, "bfloat16": 8.0}
@@ -72,6 +73,13 @@ def test_more_students_and_grids_take_longer_and_share_the_teachers_logits():
     assert two["training of 2 students"] < ten["training of 10 students"] < 5 * two["training of 2 students"]
     grids = [plan.study_flops(profile("quick"), cost, 2, 2, [(4, tokens)])["grids"] for tokens in (1000, 0, 300_000)]
     assert grids[0] < grids[1] == grids[2] and "grids" not in two
+
+
+def test_the_plan_says_what_one_more_student_takes():
+    made = plan.make_plan("smollm2-135m", "quick", speeds=SLOW)
+    six = plan.forecast("smollm2-135m", profile("quick").scaled(made["scale"]), SLOW[made["dtype"]], 6)
+    more = sum(six.values()) - sum(made["minutes"].values())
+    assert more == pytest.approx(4 * made["student_minutes"], abs=1) and made["student_minutes"] > 0
 
 
 def test_the_description_names_minutes_downloads_and_disk():
@@ -163,11 +171,34 @@ def test_measuring_gives_positive_speeds():
     assert all(speed > 0 for speed in plan.measure_machine(0.05).values())
 
 
+def test_a_gpu_is_measured_where_there_is_one(monkeypatch):
+    devices, waited, randn = [], [], torch.randn
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
+    made = lambda rows, width, dtype, device: devices.append(device) or randn(8, width, dtype=dtype)  # noqa: E731
+    monkeypatch.setattr(torch, "randn", made)
+    assert all(speed > 0 for speed in plan.measure_machine(0.05).values())
+    assert devices == ["cuda"] * 4 and len(waited) > 1
+
+
+def test_a_teacher_in_bf16_takes_half_the_memory_of_one_in_fp32():
+    half, full = (plan.make_plan("mistral-7b-instruct", "full", speeds=speeds) for speeds in (FAST, SLOW))
+    assert (half["dtype"], full["dtype"]) == ("bfloat16", "float32")
+    parameters = teacher_cost("mistral-7b-instruct")["parameters"] / 1e9
+    assert full["memory_gb"] - half["memory_gb"] == pytest.approx(4 * 2 * parameters, abs=0.11)
+    assert full["training_gb"] - half["training_gb"] == pytest.approx(2 * parameters, abs=0.11)
+
+
 def test_without_a_store_the_teacher_runs_more_often_and_less_disk_is_needed(monkeypatch):
     big = {"parameters": 8e9, "layers": 32, "hidden": 4096, "vocab": 128256}
     chosen = {store: replace(profile("paper"), store=store) for store in STORES}
     flops = {store: plan.study_flops(budget, big, 2) for store, budget in chosen.items()}
-    assert flops["none"]["teacher pass"] == pytest.approx(7 * flops["disk"]["teacher pass"])
+    once = plan.study_flops(replace(chosen["disk"], extra_tokens=0), big, 2)["teacher pass"]
+    # The sample, the search, the self-hits and two epochs, which the students of a seed share.
+    assert flops["none"]["teacher pass"] - flops["disk"]["teacher pass"] == pytest.approx(4 * once)
+    assert plan.study_flops(chosen["none"], big, 2, 6)["teacher pass"] == flops["none"]["teacher pass"]
+    seeds = plan.study_flops(chosen["none"], big, 2, 6, seeds=3)["teacher pass"]
+    assert seeds - flops["disk"]["teacher pass"] == pytest.approx(8 * once)
     assert flops["memory"] == flops["disk"]
     needed = {}
     for store, budget in chosen.items():
