@@ -100,7 +100,7 @@ def text(study: Study, like: Mapping[str, Any] | None = None) -> Text:
             parts = {name: asdict(part) for name in TEXT_PARTS if (part := getattr(found, name)) is not None}
             torch.save(parts, temporary / "text.pt")
             write_manifest(temporary, "text", parameters, started, **found.facts)
-    parts = torch.load(folder / "text.pt", weights_only=True)
+    parts = torch.load(folder / "text.pt", weights_only=True, mmap=True)
     packed = {name: Packed(**parts[name]) if name in parts else None for name in TEXT_PARTS}
     return Text(**packed, facts=read_manifest(folder)["facts"], folder=folder)
 

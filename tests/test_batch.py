@@ -35,7 +35,7 @@ def test_students_that_are_asked_for_add_time_and_an_own_grid_is_an_input(planne
     grid = tmp_path / "mine.yaml"
     grid.write_text("title: mine\ntokens: 0\nvary: [{kappa: [1, 2, 3]}]\n")
     told = planned(f"grids={grid}", "seeds=2", "controls=rewired,state_error")
-    (ablations,) = [job for job in told.split("\n\n") if "wildcards:" in job and "notebook=06-ablations" in job]
+    (ablations,) = [job for job in told.split("\nrule ") if "notebook=06-ablations" in job]
     assert str(grid) in ablations.split("output:")[0]
     # Two seeds of four students and three of the grid, two of them in the plan's own minutes.
     assert f"runtime={3 * (100 + 9 * 10)}" in ablations

@@ -167,7 +167,9 @@ def training_questions(
         elif task == "squad2":
             try:
                 chosen += _squad_pairs(load_task(task, "train", source=source, data_dir=data_dir), share, seed)
-            except FileNotFoundError as error:  # as in `evaluation_questions`, no package has it
+            except FileNotFoundError as error:  # no package has it
+                if source == "hub":
+                    raise
                 logger.info("%s", error)
     return chosen
 
