@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from dskd_utils.artefacts import safe_name
+from dskd_utils.artefacts import files_digest, safe_name
 from dskd_utils.grid import read_grids
 from dskd_utils.profiles import ASKED, READS, count_controls, profile
 
@@ -16,7 +16,7 @@ TEACHERS = {safe_name(name): name for name in str(config.get("teacher", "smollm2
 PROFILE = config.get("profile", "quick")
 SEED = config.get("seed", 0)
 SOURCE = config.get("source", "package")
-GIVEN = {name: config[name] for name in ASKED if config.get(name)}
+GIVEN = {name: config[name] for name in ASKED if config.get(name) not in (None, "")}
 
 # The rooms of the package that each notebook runs; whose results it reads is in `profiles`.
 BASE = ["sources", "lexicon", "senses", "report"]
@@ -33,9 +33,11 @@ ROOMS = {
 }
 BUDGET = profile(PROFILE)
 # Only where some are asked for, by name or by the profile.
-LONG = {"06-ablations": GIVEN.get("grids", BUDGET.grids), "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
+GRIDS = read_grids(str(GIVEN.get("grids", BUDGET.grids)))
+LONG = {"06-ablations": GRIDS, "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
 NOTEBOOKS = [name for name in READS if LONG.get(name, True)]
 FOLDER = "runs/{teacher}/{profile}"
+DATA_FILES = files_digest(os.environ.get("DSKD_DATA"))
 
 
 def code(wildcards):
@@ -57,9 +59,19 @@ def memory(wildcards):
     if wildcards.notebook == "04-distillation":
         together = 2 + count_controls(GIVEN.get("controls", BUDGET.controls))
     if wildcards.notebook == "06-ablations":
-        together = max(len(grid.cells) for grid in read_grids(LONG["06-ablations"]))
+        together = max((len(grid.cells) for grid in GRIDS), default=0)
     training = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
     return int(1000 * max(plan.get("memory_gb", 8), training))
+
+
+def runtime(wildcards, attempt):
+    """Minutes after which a cluster may stop a notebook: ample, and more at every attempt, which goes on."""
+    plan = planned(wildcards)
+    students = int(GIVEN.get("seeds", BUDGET.seeds)) * (2 + count_controls(GIVEN.get("controls", BUDGET.controls)))
+    students += sum(len(grid.cells) for grid in GRIDS)
+    # The plan's own minutes are those of two students.
+    minutes = sum(plan.get("minutes", {}).values()) + (students - 2) * plan.get("student_minutes", 0)
+    return attempt * max(60, int(3 * minutes))
 
 
 wildcard_constraints:
@@ -90,6 +102,7 @@ rule notebook:
         source="notebooks/{notebook}.ipynb",
         code=code,
         plan=f"{FOLDER}/plan.json",  # written anew only for other MINUTES
+        grids=lambda w: [str(grid.path) for grid in GRIDS if w.notebook == "06-ablations"],
         before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in READS[w.notebook]],
     output:
         executed=f"{FOLDER}/notebooks/{{notebook}}.ipynb",
@@ -98,14 +111,14 @@ rule notebook:
         f"{FOLDER}/logs/{{notebook}}.log",
     params:
         teacher=lambda w: TEACHERS[w.teacher],
-        # Not in the command: a first DATA_DIR changes the text and adds a benchmark, so it must run again.
-        data="files" if os.environ.get("DSKD_DATA") else "none",
+        # Not in the command: other files in DATA_DIR change the text and add benchmarks, so all must run again.
+        data=DATA_FILES,
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in GIVEN.items() if ASKED[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8
     resources:
         mem_mb=memory,
-        runtime=lambda w: max(60, int(3 * sum(planned(w).get("minutes", {}).values()))),
+        runtime=runtime,
     shell:
         "OMP_NUM_THREADS={threads} papermill {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"

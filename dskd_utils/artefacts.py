@@ -24,6 +24,10 @@ from typing import Any
 import psutil
 
 MANIFEST = "manifest.json"
+DATA = (  # what is read of a folder of upstream files
+    *("arc", "commonsenseqa", "piqa", "mmlu", "mmlu_pro", "squad2", "wikipedia"),
+    *("lexical", "morphology", "wic", "wsd"),
+)
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "pandas", "papermill", "gensim")
 
 
@@ -51,6 +55,20 @@ def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes as 64 hexadecimal digits, read in blocks."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_digest(folder: str | os.PathLike | None, *places: str) -> str:
+    """Digest of names, sizes and times of change of the files in the named places of a folder; `"none"` without one.
+
+    Args:
+        folder: of upstream files.
+        places: folders in it, all of `DATA` where none is named.
+    """
+    if not folder:
+        return "none"
+    paths = sorted(path for place in places or DATA for path in Path(folder, place).rglob("*") if path.is_file())
+    stats = [(str(path.relative_to(folder)), path.stat()) for path in paths]
+    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
 def code_digest(*places: str) -> str:
@@ -263,6 +281,6 @@ def check_manifest(folder: str | os.PathLike, **expected: Any) -> dict[str, Any]
         if found != value:
             raise ValueError(
                 f"the {manifest['kind']} artefact at {folder} has {name} = {found!r}, this call needs {value!r}: "
-                "build it again for this teacher or point to the right folder"
+                f"build it again for this teacher, `rm -r {folder}` and then `make study`"
             )
     return manifest

@@ -47,6 +47,7 @@ class Grid:
         cells: the settings of each student, by a name made of them.
         lines: the line of the file on which the block of each student starts.
         pairs: of validation words, that each student is asked about; 0 for none.
+        path: of its file.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Grid:
     cells: dict[str, dict[str, Any]]
     lines: dict[str, int]
     pairs: int = 0
+    path: Path | None = None
 
 
 def cell_name(settings: Mapping[str, Any]) -> str:
@@ -108,7 +110,7 @@ def read_grid(name: str) -> Grid:
             cells[made], lines[made] = settings, line
     if not cells:
         raise ValueError(f"grid {path.name} has no student: give vary at least one block")
-    return Grid(path.stem, str(data["title"]), data["tokens"], cells, lines, data["pairs"])
+    return Grid(path.stem, str(data["title"]), data["tokens"], cells, lines, data["pairs"], path)
 
 
 def read_grids(names: str) -> list[Grid]:

@@ -31,13 +31,18 @@ BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its roundin
 
 
 def measure_machine(seconds: float = 10.0) -> dict[str, float]:
-    """Matrix products of a small decoder's shape, in GFLOP/s, for fp32 and bf16."""
+    """Matrix products of a small decoder's shape, in GFLOP/s, for fp32 and bf16, on the GPU where there is one."""
+    gpu = torch.cuda.is_available()
+    rows, device = (16_384, "cuda") if gpu else (1024, "cpu")
     speeds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        states, weights = torch.randn(1024, 576, dtype=dtype), torch.randn(1536, 576, dtype=dtype)
+        states, weights = (torch.randn(n, 576, dtype=dtype, device=device) for n in (rows, 1536))
+        torch.nn.functional.linear(states, weights)
         started, products = time.perf_counter(), 0
         while time.perf_counter() - started < seconds / 2:
             torch.nn.functional.linear(states, weights)
+            if gpu:
+                torch.cuda.synchronize()  # else the products would be counted before they are made
             products += 1
         flops = 2 * states.shape[0] * states.shape[1] * weights.shape[0] * products
         speeds[str(dtype).removeprefix("torch.")] = round(flops / (time.perf_counter() - started) / 1e9, 1)
@@ -45,7 +50,12 @@ def measure_machine(seconds: float = 10.0) -> dict[str, float]:
 
 
 def study_flops(
-    budget: Profile, cost: dict, trainable_layers: int, students: int = 2, grids: Sequence[tuple[int, int]] = ()
+    budget: Profile,
+    cost: dict,
+    trainable_layers: int,
+    students: int = 2,
+    grids: Sequence[tuple[int, int]] = (),
+    seeds: int = 1,
 ) -> dict[str, float]:
     """Floating-point operations of each stage for a teacher of `cost` parameters, layers, hidden and vocab.
 
@@ -58,6 +68,7 @@ def study_flops(
         trainable_layers: of a student.
         students: that are compared: KD, DSKD and controls, of every seed.
         grids: of each grid its students and the training tokens of one of them.
+        seeds: training seeds; the students of one train in one pass.
     """
     head = 2 * cost["vocab"] * cost["hidden"]
     body = 2 * cost["parameters"] - head
@@ -70,17 +81,20 @@ def study_flops(
     asked = 4 * (
         budget.likelihood_questions * QUESTION_TOKENS["likelihood"] + budget.label_questions * QUESTION_TOKENS["label"]
     )
-    # Without a store the teacher runs for the sample, the search, the self-hits and in each epoch of either student.
-    passes = 3 + 2 * budget.epochs if budget.store == "none" else 1
+
+    def passes(trainings: int) -> int:
+        # Without a store the teacher runs for the sample, the search, the self-hits and in each epoch of a training.
+        return 3 + trainings * budget.epochs if budget.store == "none" else 1
+
     flops = {
-        "teacher pass": (passes * tokens + budget.extra_tokens) * body,
+        "teacher pass": (passes(seeds) * tokens + budget.extra_tokens) * body,
         f"training of {students} students": budget.epochs * trained(students, tokens),
         "held-out text": budget.heldout_tokens * (body + head + 1.5 * students * (top + head)),
         "benchmarks and probes": (asked + PROBE_TOKENS * budget.probe_questions) * (body + students * top),
     }
     if grids:
         flops["grids"] = sum(
-            min(each or tokens, tokens) * body
+            passes(1) * min(each or tokens, tokens) * body
             + budget.epochs * trained(count, min(each or tokens, tokens))
             + budget.heldout_tokens * count * (top + head)
             for count, each in grids
@@ -98,7 +112,7 @@ def student_gb(budget: Profile, cost: dict, trainable_layers: int) -> float:
     return round(trainable_layers * (16 * layer + KEPT * positions * cost["hidden"]) / 1e9, 2)
 
 
-def memory_gb(cost: dict, each: float, students: int = 2, costs: bool = True) -> float:
+def memory_gb(cost: dict, each: float, students: int = 2, costs: bool = True, dtype: str = "float32") -> float:
     """Main memory that a notebook of a study takes at most, about; the constants are fitted to pages that have run.
 
     The most of two: the page on costs, with four copies of the teacher (itself, two students with what training them
@@ -109,8 +123,9 @@ def memory_gb(cost: dict, each: float, students: int = 2, costs: bool = True) ->
         each: of a student, `student_gb`.
         students: the most that train in one pass.
         costs: whether the page on costs counts.
+        dtype: of the teacher.
     """
-    copy = 4 * cost["parameters"] / 1e9
+    copy = (2 if dtype == "bfloat16" else 4) * cost["parameters"] / 1e9
     return round(max(4 + 4 * copy if costs else 0, 2 + copy + students * each), 1)
 
 
@@ -124,10 +139,15 @@ def disk_gb(budget: Profile, cost: dict, depth: float, students: int = 2) -> flo
 
 
 def forecast(
-    teacher: str, budget: Profile, gflops: float, students: int = 2, grids: Sequence[tuple[int, int]] = ()
+    teacher: str,
+    budget: Profile,
+    gflops: float,
+    students: int = 2,
+    grids: Sequence[tuple[int, int]] = (),
+    seeds: int = 1,
 ) -> dict[str, float]:
-    """Minutes of each stage at a measured matrix speed in GFLOP/s; `students` and `grids` as in `study_flops`."""
-    flops = study_flops(budget, teacher_cost(teacher), preset(teacher)["trainable_layers"], students, grids)
+    """Minutes of each stage at a measured matrix speed in GFLOP/s; what is asked for as in `study_flops`."""
+    flops = study_flops(budget, teacher_cost(teacher), preset(teacher)["trainable_layers"], students, grids, seeds)
     minutes = {stage: round(count / (gflops * 1e9 * EFFICIENCY) / 60, 1) for stage, count in flops.items()}
     return minutes | {"all else": FIXED_SECONDS / 60}
 
@@ -155,6 +175,7 @@ def make_plan(
     scale = fits[0] if fits else SCALES[-1]
     used = budget.scaled(scale)
     each = student_gb(used, cost, settings["trainable_layers"])
+    three = forecast(teacher, used, speeds[dtype], 3)
     needed = [*ASSETS, *teacher_assets(teacher)]
     return {
         "teacher": teacher,
@@ -164,9 +185,10 @@ def make_plan(
         "dtype": dtype,
         "gflops": speeds,
         "minutes": took[scale],
+        "student_minutes": round(sum(three.values()) - sum(took[scale].values()), 1),
         "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
-        "memory_gb": memory_gb(cost, each),
-        "training_gb": memory_gb(cost, each, 0, costs=False),
+        "memory_gb": memory_gb(cost, each, dtype=dtype),
+        "training_gb": memory_gb(cost, each, 0, costs=False, dtype=dtype),
         "student_gb": each,
         "disk_gb": disk_gb(used, cost, settings["depth"]),
         "training_tokens": used.training_tokens,
@@ -185,7 +207,7 @@ def plan_of(teacher: str, profile_name: str, minutes: float | None = None) -> di
         kept = json.loads(path.read_text(encoding="utf-8"))
         if minutes is None or kept.get("bound") == minutes:
             return kept
-    fixed = profile(profile_name).minutes is None and minutes is None and not torch.cuda.is_available()
+    fixed = profile(profile_name).minutes is None and minutes is None
     # A fixed budget needs no measurement; a short one still chooses the number format.
     made = make_plan(teacher, profile_name, speeds=measure_machine(1.0 if fixed else 10.0), minutes=minutes)
     write_json(path, made)

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from dskd_utils import plan
+from dskd_utils.distill.students import check_architecture
 from dskd_utils.grid import Grid, read_grids
 from dskd_utils.profiles import Profile, profile
-from dskd_utils.sources.teachers import check_access, preset, teacher_cost
+from dskd_utils.sources.teachers import check_access, preset, teacher_config, teacher_cost
 from dskd_utils.stage_grid import checked
 from dskd_utils.stages import control_names
 
@@ -25,8 +26,8 @@ def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], gri
     students, counts = seeds * together, [count for count, _ in sizes]
     each = plan.student_gb(scaled, cost, settings["trainable_layers"])
     asked = {
-        "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes),
-        "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0)),
+        "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes, seeds),
+        "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"]),
         "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts)),
     }
     return plan.describe(kept | asked)
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         grids = read_grids(given.grids or budget.grids)
         for teacher in given.teacher:
             check_access(teacher)
+            if family := teacher_config(teacher).get("model_type"):  # of a preset it is known to be supported
+                check_architecture(teacher, family)
             for grid in grids:
                 checked(grid, teacher_cost(teacher)["layers"], preset(teacher))
         seeds = given.seeds or str(budget.seeds)

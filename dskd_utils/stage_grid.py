@@ -14,7 +14,7 @@ import pandas as pd
 from transformers import AutoModelForCausalLM
 
 from dskd_utils import stages
-from dskd_utils.artefacts import code_digest, read_json, write_json
+from dskd_utils.artefacts import code_digest, digest, read_json, write_json
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import INITS
@@ -141,22 +141,23 @@ def judge_grid(
     validation = stages.text(study).validation
     pairs = stages.probes(study, words, part="validation", limit=grid.pairs).pairs if grid.pairs else None
     folders = {name: place for name, place in found.items() if isinstance(place, Path)}
-    code = code_digest("evaluate/text.py", "evaluate/relatives.py")
+    code = code_digest(*(f"evaluate/{name}.py" for name in ("text", "relatives", "scoring", "packing")))
     measured, names = [], list(folders)
-    for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)]:
+    # Where every student failed, the teacher is judged alone.
+    for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)] or [[]]:
         shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
         if pairs is not None:
             shown |= {
-                "pairs": len(pairs),
+                "pairs": digest(pairs.to_dict("list"), 16),
                 "words": words.folder.name,
                 "probes": code_digest("evaluate/probes.py", "evaluate/resampling.py"),
             }
         folder = study.stage("judged", grid.name, shown)
         path = folder.with_name(f"{folder.name}.json")
         if not path.is_file():
-            dtype = study.teacher.model.dtype
-            models = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=dtype).eval() for name in group}
-            models["teacher"] = study.teacher.model
+            teacher = study.teacher.model
+            read = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=teacher.dtype) for name in group}
+            models = {name: model.to(teacher.device).eval() for name, model in read.items()} | {"teacher": teacher}
             measures = text_measures(models, validation, "teacher")
             if pairs is not None:
                 table = probe_table(pair_records(models, study.teacher.tokenizer, pairs), seed=study.seed)

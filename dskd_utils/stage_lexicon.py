@@ -64,8 +64,7 @@ def lexicon(
     parameters = {
         "sources": {thesaurus.name: [file_sha256(path) for path in thesaurus.files] for thesaurus in thesauri},
         "flips": flips,
-        # The packaged table is pinned by assets.yaml, which is part of the code's digest.
-        "morphology": {name: "" if name == "morphynet" else file_sha256(path) for name, path in derivations.items()},
+        "morphology": {name: file_sha256(path) for name, path in derivations.items()},
         "multiword": multiword,
         "seed": study.seed,
         "code": code_digest("lexicon", "assets.yaml"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dskd_utils.artefacts import atomic_folder, code_digest, read_manifest, write_manifest
+from dskd_utils.artefacts import atomic_folder, code_digest, files_digest, read_manifest, write_manifest
 from dskd_utils.evaluate.own_space import SETS, word_contexts
 from dskd_utils.evaluate.probe_data import build_questions, held_out_pairs, read_similarity, stated_pairs
 from dskd_utils.lexicon.gold import FILES, load_gold
@@ -46,11 +46,10 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
 
     Raises:
         ValueError: an unknown part.
-        FileNotFoundError: the data folder does not hold AntSynNET.
     """
     limit = limit or study.profile.probe_questions
     parameters = {"relations": words.folder.name, "part": part, "limit": limit, "seed": study.seed}
-    parameters |= {"files": study.data_dir is not None, "code": code_digest(*CODE)}
+    parameters |= {"files": files_digest(study.data_dir, "lexical/antsynnet"), "code": code_digest(*CODE)}
     folder = study.stage("probes", part, parameters)
     if not (folder / "manifest.json").is_file():
         started = time.monotonic()
@@ -75,7 +74,7 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
 
 @dataclass(frozen=True)
 class OwnSpace:
-    """Pairs of synonyms and antonyms, pairs with people's scores (None without a data folder), and words in context."""
+    """Pairs of synonyms and antonyms, pairs with people's scores (None where no folder has them), words in context."""
 
     pairs: pd.DataFrame
     similar: pd.DataFrame | None
@@ -94,17 +93,19 @@ def own_space(study: Study, asked: Probes, *, limit: int = 0) -> OwnSpace:
     limit = limit or study.profile.sense_contexts
     drawn = [of.sample(min(limit, len(of)), random_state=study.seed) for _, of in asked.pairs.groupby("relation")]
     pairs, similar = pd.concat(drawn).sort_index(), None
-    if study.data_dir is not None:
+    if study.data_dir is not None and any((study.data_dir / "lexical" / "wordsim").glob("*.txt")):
         sets = [of for name, of in read_similarity(study.data_dir).groupby("set") if name in SETS]
-        similar = pd.concat(of.sample(min(limit, len(of)), random_state=study.seed) for of in sets)
+        if sets:
+            similar = pd.concat(of.sample(min(limit, len(of)), random_state=study.seed) for of in sets)
     words = {word for frame in (pairs, similar) if frame is not None for word in (*frame["word"], *frame["other"])}
     return OwnSpace(pairs, similar, word_contexts(wikipedia_leads(fetch("wikipedia-leads")), words, seed=study.seed))
 
 
 def _gold(study: Study, words: Lexicon, counts: Counter[str]) -> pd.DataFrame:
     """AntSynNET's pairs, or those of WordNet that are words of the text."""
-    if study.data_dir is not None:
-        return load_gold(study.data_dir, sets=[name for name in FILES if name.startswith("antsynnet")]).pairs
+    gold = load_gold(study.data_dir, sets=[name for name in FILES if name.startswith("antsynnet")]).pairs
+    if len(gold):
+        return gold
     pairs = stated_pairs(words.relations, "wordnet")
     return pairs[pairs["word"].isin(counts) & pairs["other"].isin(counts)]
 

@@ -61,7 +61,8 @@ def sampled_states(
     stored = {0: store} if isinstance(store, TeacherStates) else {}
     code = code_digest(*SAMPLE_CODE)
     parameters = {"texts": [packed.digest for packed in texts], "key": key, "cap": cap, "seed": study.seed}
-    folder = study.stage("samples", f"{key}-{dictionary_text}", parameters | {"dtype": study.dtype, "code": code})
+    parameters |= {"dtype": study.dtype, "teacher": study.teacher.fingerprint, "code": code}
+    folder = study.stage("samples", f"{key}-{dictionary_text}", parameters)
     more = {"stored": stored, "parameters": {"dtype": study.dtype, "code": code}}
     if key == "predicted":
         return collect_predicted(study.teacher, texts, folder, cap=cap, seed=study.seed, **more), folder

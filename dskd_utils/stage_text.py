@@ -9,7 +9,16 @@ from typing import Any
 
 import torch
 
-from dskd_utils.artefacts import MANIFEST, atomic_folder, code_digest, digest, read_manifest, write_manifest
+from dskd_utils.artefacts import (
+    MANIFEST,
+    atomic_folder,
+    code_digest,
+    digest,
+    files_digest,
+    read_manifest,
+    write_manifest,
+)
+from dskd_utils.distill.students import check_architecture
 from dskd_utils.senses.hidden_states import TeacherStates, collect_states
 from dskd_utils.senses.live_states import LiveStates, States
 from dskd_utils.sources.conversations import teacher_answers
@@ -25,9 +34,11 @@ TEXT_CODE = (  # what decides which text comes out; the fetching code does not
     *("sources/tasks.py", "sources/task_files.py", "sources/conversations.py", "sources/wikitext.py"),
     *("sources/mmlu_pro.py", "assets.yaml"),
 )
+TEXT_FILES = ("arc", "commonsenseqa", "piqa", "mmlu", "mmlu_pro", "squad2", "wikipedia")  # of a data folder
 # Parameters of the notebooks that decide the training text, with the paper's reading: a share below 0 is the profile's.
 TEXT_CHOICES = {"wikipedia_share": -1.0, "task_format": "chat", "train_shots": 5, "answers": "gold"}
 ANSWERS = ("gold", "teacher")
+SPLITS = {"arc_challenge": "ARC-Challenge", "commonsense_qa": "CommonsenseQA", "piqa": "PIQA"}
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,7 @@ def text(study: Study, like: Mapping[str, Any] | None = None) -> Text:
         "tokenizer": study.teacher.tokenizer_hash,
         "chat_template": digest({"template": study.teacher.tokenizer.chat_template}),
         "answers": study.teacher.fingerprint if answers == "teacher" else answers,
-        "files": study.data_dir is not None,
-        "wikitext": has_wikitext(study),
+        "files": files_digest(study.data_dir, *TEXT_FILES),
         "code": code_digest(*TEXT_CODE),
     }
     folder = study.stage("text", f"seed{study.seed}", parameters)
@@ -90,9 +100,33 @@ def text(study: Study, like: Mapping[str, Any] | None = None) -> Text:
             parts = {name: asdict(part) for name in TEXT_PARTS if (part := getattr(found, name)) is not None}
             torch.save(parts, temporary / "text.pt")
             write_manifest(temporary, "text", parameters, started, **found.facts)
-    parts = torch.load(folder / "text.pt", weights_only=True)
+    parts = torch.load(folder / "text.pt", weights_only=True, mmap=True)
     packed = {name: Packed(**parts[name]) if name in parts else None for name in TEXT_PARTS}
     return Text(**packed, facts=read_manifest(folder)["facts"], folder=folder)
+
+
+def read_of(found: Text, source: str) -> str:
+    """What the training text is made of, in words for a model card.
+
+    Args:
+        found: the text.
+        source: of the tasks, which decides what is read as SQuAD 2.0's training split.
+    """
+    tokens = {name: part["tokens"] for name, part in found.facts["train"].items()}
+    read = found.facts["read"] if tokens["tasks"] else {}
+    parts = ["of English Wikipedia (CC BY-SA)"] if sum(tokens.values()) > tokens["tasks"] else []
+    if splits := [name for task, name in SPLITS.items() if read.get(task)]:
+        parts.append(f"of the training splits of {_listed(splits)}")
+    if read.get("mmlu"):
+        parts.append("of MMLU-Pro")
+    if read.get("squad2"):
+        split = "training split" if source == "hub" else "validation split, half of its articles"
+        parts.append(f"of SQuAD 2.0's {split}")
+    return f"{found.train.tokens:,} tokens {_listed(parts)}"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
 
 
 def has_wikitext(study: Study) -> bool:
@@ -142,12 +176,17 @@ def states(
         layers, trainable_layers: of the student, as in `split_layer`.
         more: further numbers of frozen layers whose output is kept, for a grid over the depth.
         tokens: of the text that are read, its first; 0 for all.
+
+    Raises:
+        ValueError: a teacher of another architecture than students can be made of.
     """
+    check_architecture(study.teacher.name, study.teacher.model.config.model_type)
     train = text(study).train.first(tokens)
     total, trainable = split_layer(study, layers, trainable_layers)
     frozen = sorted({total - trainable, *more})
     code = code_digest("senses/hidden_states.py")
     parameters = {"text": train.digest, "frozen": frozen, "dtype": study.dtype, "code": code}
+    parameters["teacher"] = study.teacher.fingerprint
     folder = study.stage("states", "after" + "-".join(map(str, frozen)), parameters)
     if study.store == "disk" or (folder / MANIFEST).is_file():
         stated = {"dtype": study.dtype, "code": code}

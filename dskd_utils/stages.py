@@ -19,7 +19,7 @@ from dskd_utils.stage_adaptive import held_out, numbers_of_senses
 from dskd_utils.stage_lexicon import Lexicon, lexicon
 from dskd_utils.stage_probes import Probes, own_space, probes
 from dskd_utils.stage_senses import Candidates, Senses, candidates, sampled_states, senses
-from dskd_utils.stage_text import Text, context_states, split_layer, states, text, wikitext
+from dskd_utils.stage_text import Text, context_states, read_of, split_layer, states, text, wikitext
 from dskd_utils.study import Study
 
 __all__ = [
@@ -109,12 +109,10 @@ def cell(
     """
     store_folder = store or states(study, layers, trainable_layers)[1]
     fresh = new_student(study, init, layers, trainable_layers, dropout)
-    more = ", of MMLU-Pro and of half of the articles of SQuAD 2.0's validation split" if study.data_dir else ""
     card = {
         "states": store_folder.name,
         "senses": nearest.folder.name if nearest else "none",
-        "data": f"{study.profile.training_tokens:,} tokens of English Wikipedia (CC BY-SA) and of the training splits "
-        f"of ARC-Challenge, CommonsenseQA and PIQA{more}",
+        "data": read_of(text(study), study.source),
         "licence": study.preset["licence"],
         "code": code_digest("distill"),
     }

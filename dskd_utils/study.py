@@ -85,8 +85,8 @@ class Study:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, loaded at the first use."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        """The teacher, loaded at the first use; under `torchrun` on the device of this process."""
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         return load_teacher(self.teacher_name, dtype=self.dtype, device=device)
 
     def stage(self, kind: str, alias: str, parameters: Mapping[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from dskd_utils.artefacts import (
     check_manifest,
     code_digest,
     digest,
+    files_digest,
     read_json,
     read_manifest,
     safe_name,
@@ -79,10 +81,25 @@ def test_a_manifest_says_what_made_the_artefact_and_refuses_another_use(tmp_path
         write_manifest(folder, "senses", {"teacher": "tiny", "k": 10}, 0.0, rows=3)
     manifest = check_manifest(tmp_path / "senses", teacher="tiny", k=10)
     assert manifest["facts"] == {"rows": 3} and {"commit", "versions", "hardware", "seconds"} <= set(manifest)
-    with pytest.raises(ValueError, match="has k = 10, this call needs 5: build it again"):
+    with pytest.raises(ValueError, match="has k = 10, this call needs 5: build it again .* `rm -r .*senses` and then"):
         check_manifest(tmp_path / "senses", k=5)
     with pytest.raises(FileNotFoundError, match="make study"):
         read_manifest(tmp_path / "nothing")
+
+
+def test_the_digest_of_a_folder_changes_with_its_files_and_with_nothing_else(tmp_path):
+    assert files_digest(None) == files_digest("") == "none"
+    seen = [files_digest(tmp_path)]
+    (tmp_path / "squad2").mkdir()
+    (tmp_path / "squad2" / "dev.json").write_text("one")
+    seen.append(files_digest(tmp_path))
+    (tmp_path / "squad2" / "dev.json").write_text("three")
+    seen.append(files_digest(tmp_path))
+    os.utime(tmp_path / "squad2" / "dev.json", (1, 1))
+    seen.append(files_digest(tmp_path))
+    assert len(set(seen)) == 4
+    (tmp_path / "README.md").write_text("mine")
+    assert files_digest(tmp_path) == seen[-1] and files_digest(tmp_path, "lexical") == seen[0]
 
 
 def test_truncated_json_is_named_with_its_line(tmp_path):

@@ -4,9 +4,12 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
+from transformers import GPT2Config
 
 from dskd_utils import plan, preflight
 from dskd_utils.profiles import ALL_CONTROLS, SCALES, STORES, count_controls, profile, profiles
+from dskd_utils.sources.teachers import teacher_cost
 from dskd_utils.stages import control_names
 
 FAST, SLOW = {"float32": 5000.0, "bfloat16": 9000.0}, {"float32": 50.0, "bfloat16": 8.0}
@@ -22,6 +25,12 @@ def test_the_four_profiles_grow():
 def test_an_unknown_profile_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="profile 'huge' is not one of smoke, quick, full, paper"):
         profile("huge")
+
+
+def test_the_papers_students_train_on_the_tasks_alone():
+    paper = profile("paper")
+    assert (paper.wikipedia_tokens, paper.training_tokens, paper.extra_tokens) == (0, 20_000_000, 2_000_000_000)
+    assert paper.scaled(0.5).wikipedia_tokens == 0
 
 
 def test_scaling_changes_tokens_and_questions_alone():
@@ -66,6 +75,13 @@ def test_more_students_and_grids_take_longer_and_share_the_teachers_logits():
     assert grids[0] < grids[1] == grids[2] and "grids" not in two
 
 
+def test_the_plan_says_what_one_more_student_takes():
+    made = plan.make_plan("smollm2-135m", "quick", speeds=SLOW)
+    six = plan.forecast("smollm2-135m", profile("quick").scaled(made["scale"]), SLOW[made["dtype"]], 6)
+    more = sum(six.values()) - sum(made["minutes"].values())
+    assert more == pytest.approx(4 * made["student_minutes"], abs=1) and made["student_minutes"] > 0
+
+
 def test_the_description_names_minutes_downloads_and_disk():
     text = plan.describe(plan.make_plan("smollm2-135m", "quick", speeds=SLOW))
     assert all(word in text for word in ("minutes", "downloads", "disk", "training tokens", "GFLOP/s"))
@@ -93,6 +109,16 @@ def test_the_command_says_what_is_wrong_in_one_line_before_anything_runs(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_teacher_that_no_student_can_be_made_of_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
+    GPT2Config(architectures=["GPT2LMHeadModel"]).save_pretrained(tmp_path / "gpt2")
+    assert preflight.main(["--teacher", str(tmp_path / "gpt2"), "--profile", "smoke"]) == 2
+    error = capsys.readouterr().err
+    assert "architecture 'gpt2' of teacher" in error and "use one of gemma3_text, llama" in error
+    assert error.count("\n") == 1 and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -145,16 +171,39 @@ def test_measuring_gives_positive_speeds():
     assert all(speed > 0 for speed in plan.measure_machine(0.05).values())
 
 
+def test_a_gpu_is_measured_where_there_is_one(monkeypatch):
+    devices, waited, randn = [], [], torch.randn
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
+    made = lambda rows, width, dtype, device: devices.append(device) or randn(8, width, dtype=dtype)  # noqa: E731
+    monkeypatch.setattr(torch, "randn", made)
+    assert all(speed > 0 for speed in plan.measure_machine(0.05).values())
+    assert devices == ["cuda"] * 4 and len(waited) > 1
+
+
+def test_a_teacher_in_bf16_takes_half_the_memory_of_one_in_fp32():
+    half, full = (plan.make_plan("mistral-7b-instruct", "full", speeds=speeds) for speeds in (FAST, SLOW))
+    assert (half["dtype"], full["dtype"]) == ("bfloat16", "float32")
+    parameters = teacher_cost("mistral-7b-instruct")["parameters"] / 1e9
+    assert full["memory_gb"] - half["memory_gb"] == pytest.approx(4 * 2 * parameters, abs=0.11)
+    assert full["training_gb"] - half["training_gb"] == pytest.approx(2 * parameters, abs=0.11)
+
+
 def test_without_a_store_the_teacher_runs_more_often_and_less_disk_is_needed(monkeypatch):
     big = {"parameters": 8e9, "layers": 32, "hidden": 4096, "vocab": 128256}
     chosen = {store: replace(profile("paper"), store=store) for store in STORES}
     flops = {store: plan.study_flops(budget, big, 2) for store, budget in chosen.items()}
-    assert flops["none"]["teacher pass"] == pytest.approx(7 * flops["disk"]["teacher pass"])
+    once = plan.study_flops(replace(chosen["disk"], extra_tokens=0), big, 2)["teacher pass"]
+    # The sample, the search, the self-hits and two epochs, which the students of a seed share.
+    assert flops["none"]["teacher pass"] - flops["disk"]["teacher pass"] == pytest.approx(4 * once)
+    assert plan.study_flops(chosen["none"], big, 2, 6)["teacher pass"] == flops["none"]["teacher pass"]
+    seeds = plan.study_flops(chosen["none"], big, 2, 6, seeds=3)["teacher pass"]
+    assert seeds - flops["disk"]["teacher pass"] == pytest.approx(8 * once)
     assert flops["memory"] == flops["disk"]
     needed = {}
     for store, budget in chosen.items():
         monkeypatch.setattr(plan, "profile", lambda name, budget=budget: budget)
         needed[store] = plan.make_plan("smollm2-135m", "paper", speeds=SLOW)["disk_gb"]
-    # Two states of 576 numbers in two bytes at each of 2,020 million positions.
-    assert needed["disk"] - needed["none"] == pytest.approx(2 * 576 * 2 * 2.02, rel=0.01)
+    # Two states of 576 numbers in two bytes at each of 20 million positions.
+    assert needed["disk"] - needed["none"] == pytest.approx(2 * 576 * 2 * 0.02, abs=0.1)
     assert needed["memory"] == needed["none"]

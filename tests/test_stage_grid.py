@@ -1,5 +1,8 @@
 """A grid on a tiny teacher and the real text at profile `smoke`: one store, one pass, judged on validation text."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import torch
@@ -82,6 +85,34 @@ def test_a_second_judging_reads_the_first(finished, monkeypatch):
     study, grid, words, found, rows = finished
     monkeypatch.setattr(stage_grid, "text_measures", None)
     pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found, words), rows)
+
+
+def test_where_every_student_failed_the_teacher_is_judged_alone(finished):
+    study, _, words, found, _ = finished
+    none = Grid("failed", "t", 1024, {"kd-alpha": CELLS["kd-alpha"]}, {})
+    rows = stage_grid.judge_grid(study, none, {"kd-alpha": found["kd-alpha"]}, words).set_index("model")
+    assert "not finite" in rows.failed["kd-alpha"] and rows.kl["teacher"] == 0 and rows.n["teacher"] > 0
+
+
+def test_students_are_judged_on_the_teachers_device(finished, llama, monkeypatch):
+    study, grid, words, found, _ = finished
+    elsewhere, judged = replace(study), {}
+    elsewhere.__dict__["teacher"] = replace(llama, model=SimpleNamespace(device="meta", dtype=torch.float32))
+    measures = pd.DataFrame({"model": ["teacher"], "metric": ["kl"], "value": [0.0], "stderr": [0.0], "n": [1]})
+    monkeypatch.setattr(stage_grid, "text_measures", lambda models, *rest: judged.update(models) or measures)
+    stage_grid.judge_grid(elsewhere, replace(grid, name="elsewhere"), found, words)
+    assert {judged[name].device.type for name in list(CELLS)[:4]} == {"meta"}
+
+
+@pytest.mark.parametrize("name", ["text", "relatives", "scoring", "packing"])
+def test_a_judging_is_done_again_when_its_code_changes(finished, monkeypatch, name):
+    study, grid, words, found, _ = finished
+    asked = []
+    monkeypatch.setattr(stage_grid, "code_digest", lambda *places: asked.extend(places) or "another")
+    monkeypatch.setattr(stage_grid, "text_measures", None)
+    with pytest.raises(TypeError):
+        stage_grid.judge_grid(study, grid, found, words)
+    assert f"evaluate/{name}.py" in asked
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Tests of the stages of a study on a tiny teacher and the real text at profile `smoke`."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
-from dskd_utils import plan, stages
+from dskd_utils import plan, stage_senses, stage_text, stages
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.trainee import Schedule
 from dskd_utils.evaluate.benchmarks import evaluate
@@ -17,7 +18,7 @@ from dskd_utils.profiles import STORES
 from dskd_utils.senses import live_states
 from dskd_utils.senses.hidden_states import TeacherStates
 from dskd_utils.sources.teachers import load_teacher
-from dskd_utils.study import open_study
+from dskd_utils.study import Study, open_study
 
 pytestmark = pytest.mark.network
 RELATIONS = Relations.from_pairs(
@@ -97,6 +98,91 @@ def test_an_unknown_place_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("DSKD_HOME", str(tmp_path))
     with pytest.raises(ValueError, match="store must be empty .* or one of disk, memory, none: got 'ram'"):
         open_study("x", {"teacher": "smollm2-135m", "profile": "smoke", "run": "x", "seed": 0, "store": "ram"})
+
+
+def test_states_of_a_teacher_that_no_student_can_be_made_of_are_refused():
+    model = SimpleNamespace(config=SimpleNamespace(model_type="gpt2"))
+    with pytest.raises(ValueError, match="architecture 'gpt2' of teacher 'x' is not supported: use one of gemma3_text"):
+        stages.states(SimpleNamespace(teacher=SimpleNamespace(name="x", model=model)))
+
+
+@pytest.fixture
+def opened(llama, tmp_path, monkeypatch):
+    """A study of which every stage raises what it would be named by."""
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: {"float32": 50.0, "bfloat16": 8.0})
+    (tmp_path / "data").mkdir()
+    values = {
+        "teacher": llama.name,
+        "profile": "smoke",
+        "run": "scratch",
+        "seed": 0,
+        "data_dir": str(tmp_path / "data"),
+    }
+    study = open_study("04-distillation", values)
+    study.__dict__["teacher"] = llama
+
+    def named(self, kind, alias, parameters):
+        raise LookupError(parameters)
+
+    monkeypatch.setattr(Study, "stage", named)
+    return study
+
+
+def named_by(stage, *given):
+    with pytest.raises(LookupError) as caught:
+        stage(*given)
+    return caught.value.args[0]
+
+
+def test_other_files_in_the_data_folder_are_another_text_and_other_probes(opened):
+    words = SimpleNamespace(folder=opened.data_dir)
+    seen = [(named_by(stages.text, opened), named_by(stages.probes, opened, words))]
+    for place in ("squad2/dev-v2.0.json", "lexical/antsynnet/noun-pairs.val"):
+        (opened.data_dir / place).parent.mkdir(parents=True)
+        (opened.data_dir / place).write_text("x")
+        seen.append((named_by(stages.text, opened), named_by(stages.probes, opened, words)))
+    (texts, probes) = zip(*seen, strict=True)
+    assert texts[0] != texts[1] == texts[2] and probes[0] == probes[1] != probes[2]
+
+
+def test_stored_states_are_named_by_the_weights_of_their_teacher(opened, llama, monkeypatch):
+    part = SimpleNamespace(digest="t", first=lambda tokens: SimpleNamespace(digest="t"))
+    read = SimpleNamespace(train=part, extra=part)
+    monkeypatch.setattr(stage_text, "text", lambda study: read)
+    monkeypatch.setattr(stage_senses, "text", lambda study: read)
+    for stage in (stages.states, lambda study: stages.sampled_states(study, dictionary_text="extra")):
+        assert named_by(stage, opened)["teacher"] == llama.fingerprint
+
+
+def test_a_model_card_says_what_was_read():
+    def said(read, wikipedia=10, tasks=5, source="package"):
+        facts = {"train": {"wikipedia-leads": {"tokens": wikipedia}, "tasks": {"tokens": tasks}}, "read": read}
+        train = SimpleNamespace(tokens=wikipedia + tasks)
+        return stage_text.read_of(stages.Text(train, None, None, None, facts, None), source)
+
+    three = {"wikipedia-leads": 9, "arc_challenge": 3, "commonsense_qa": 3, "piqa": 3}
+    splits = "of the training splits of ARC-Challenge, CommonsenseQA and PIQA"
+    assert said(three) == f"15 tokens of English Wikipedia (CC BY-SA) and {splits}"
+    assert said(three, wikipedia=0) == f"5 tokens {splits}"
+    assert said(three, tasks=0) == "10 tokens of English Wikipedia (CC BY-SA)"
+    assert said(three | {"mmlu": 2}).endswith("PIQA and of MMLU-Pro")
+    squad = three | {"squad2": 4}
+    assert said(squad).endswith("of SQuAD 2.0's validation split, half of its articles")
+    assert said(squad, source="hub").endswith("of SQuAD 2.0's training split")
+
+
+def test_another_table_of_derivations_is_another_lexicon_whatever_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: {"float32": 50.0, "bfloat16": 8.0})
+    study = open_study("01-lexicon", {"teacher": "smollm2-135m", "profile": "smoke", "run": "scratch", "seed": 0})
+    (tmp_path / "mine.tsv").write_text("word\tother\trelation\nhappy\tglad\tsynonym\n")
+    folders = set()
+    for base in ("happy", "glad"):
+        (tmp_path / "eng.tsv").write_text(f"{base}\tun{base}\tJ\tJ\tun\tprefix\n")
+        named = {"sources": f"mine={tmp_path}/mine.tsv", "morphology": f"morphynet={tmp_path}/eng.tsv"}
+        folders.add(stages.lexicon(study, **named).folder)
+    assert len(folders) == 2
 
 
 def test_the_training_text_is_what_the_parameters_choose(llama, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dskd_utils import plan
+from dskd_utils import plan, study
 from dskd_utils.study import assignments, check_parameters, declared_parameters, open_study
 
 CELL = """teacher: str = "smollm2-135m"  # a preset
@@ -93,3 +93,11 @@ def test_results_carry_their_provenance_and_no_data_folder(home, tmp_path):
 def test_a_data_folder_that_is_not_there_is_refused(home):
     with pytest.raises(FileNotFoundError, match="data_dir '/no/such' is not a folder"):
         open_study("x", kernel(CELL + '\ndata_dir: str = "/no/such"'))
+
+
+@pytest.mark.parametrize(("rank", "device"), [(None, "cuda:0"), ("1", "cuda:1")])
+def test_each_process_of_a_launch_has_the_teacher_on_its_own_gpu(home, monkeypatch, rank, device):
+    monkeypatch.setattr(study.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(study, "load_teacher", lambda name, dtype, device: device)
+    monkeypatch.setenv("LOCAL_RANK", rank) if rank else monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert open_study("x", kernel(CELL)).teacher == device

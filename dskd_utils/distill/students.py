@@ -62,8 +62,7 @@ class Student:
         for place, layer in enumerate(self.top.layers, start=self.frozen_layers):
             state |= {f"model.layers.{place}.{name}": value for name, value in layer.state_dict().items()}
         model.load_state_dict(state)
-        dtype = next(source.parameters()).dtype
-        return model.to(dtype).eval().requires_grad_(False)
+        return model.to(source.device, source.dtype).eval().requires_grad_(False)
 
     def export(self, folder: Path, card: Mapping[str, Any]) -> None:
         """Write a folder that `AutoModelForCausalLM.from_pretrained` opens, with tokenizer and model card.
@@ -78,6 +77,17 @@ class Student:
         model.save_pretrained(folder)
         self.teacher.tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(_model_card(self, card), encoding="utf-8")
+
+
+def check_architecture(name: str, family: str) -> None:
+    """Refuse a teacher of another architecture than students can be made of.
+
+    Raises:
+        ValueError: names those that they can be.
+    """
+    if family not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ValueError(f"architecture {family!r} of teacher {name!r} is not supported: use one of {known}")
 
 
 def make_student(
@@ -101,10 +111,7 @@ def make_student(
     Raises:
         ValueError: more layers than the teacher has, no trainable layer, an unknown init or architecture.
     """
-    family = teacher.model.config.model_type
-    if family not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise ValueError(f"architecture {family!r} of teacher {teacher.name!r} is not supported: use one of {known}")
+    check_architecture(teacher.name, teacher.model.config.model_type)
     if not 1 <= num_layers <= teacher.num_layers:
         raise ValueError(
             f"a student of {num_layers} layers was asked, but teacher {teacher.name!r} has {teacher.num_layers}: "

@@ -112,7 +112,7 @@ class Trainee:
         self.top, self.optimizer = run.prepare(student.top, optimizer)
         self.rows: list[dict[str, float]] = []
         if self.checkpoint.is_file():
-            saved = torch.load(self.checkpoint, weights_only=True)
+            saved = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
             student.top.layers.load_state_dict(saved["layers"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scheduler.load_state_dict(saved["scheduler"])

@@ -19,6 +19,7 @@ from dskd_utils.lexicon.relations import Relations
 
 RELATIONS = ("synonym", "antonym")
 HG2VEC_ONLY = "hg2vec only"
+COLUMNS = ["set", "word", "other", "relation"]
 # Files below `lexical/` and what their pairs are; None where each line carries its own label.
 FILES: dict[str, tuple[tuple[str, str | None], ...]] = {
     f"antsynnet {part}": tuple((f"antsynnet/{part}-pairs.{split}", None) for split in ("train", "val"))
@@ -43,23 +44,25 @@ class Gold(NamedTuple):
     facts: pd.DataFrame
 
 
-def load_gold(data_dir: str | Path, stated: Relations | None = None, sets: Collection[str] = tuple(FILES)) -> Gold:
-    """The gold sets in `data_dir/lexical` as normalised, unordered pairs of single words.
+def load_gold(
+    data_dir: str | Path | None, stated: Relations | None = None, sets: Collection[str] = tuple(FILES)
+) -> Gold:
+    """The gold sets that `data_dir/lexical` holds as normalised, unordered pairs of single words.
 
     Args:
-        data_dir: holds `lexical/antsynnet`, `lexical/counter_fitting` and `lexical/hg2vec`.
-        stated: the study's relations before flips. With them there is one set more, `"hg2vec only"`: the pairs of
-            HG2Vec that none of the sources states as either relation. Only flips can be found among these.
-        sets: which sets, of `FILES`; `"hg2vec only"` needs the last of them.
+        data_dir: may hold `lexical/antsynnet`, `lexical/counter_fitting` and `lexical/hg2vec`; a set that lacks a file
+            is left out.
+        stated: the study's relations before flips. With them and HG2Vec there is one set more, `"hg2vec only"`: the
+            pairs of HG2Vec that none of the sources states as either relation. Only flips can be found among these.
+        sets: which sets, of `FILES`.
 
     Raises:
-        FileNotFoundError: a folder or file is missing.
         ValueError: a line of AntSynNET is not two words and 0 or 1 (file and line are named).
     """
-    folder = Path(data_dir) / "lexical"
-    found, facts = [], {}
+    folder = Path(data_dir or "") / "lexical"
+    found, facts = [pd.DataFrame(columns=COLUMNS, dtype=str)], {}
     for name, files in FILES.items():
-        if name not in sets:
+        if data_dir is None or name not in sets or not all((folder / file).is_file() for file, _ in files):
             continue
         lines = pd.DataFrame(
             [line for file, relation in files for line in _read(folder / file, relation)],
@@ -67,23 +70,18 @@ def load_gold(data_dir: str | Path, stated: Relations | None = None, sets: Colle
         )
         pairs, facts[name] = _clean(lines)
         found.append(pairs.assign(set=name))
-    if stated is not None:
+    if stated is not None and "hg2vec" in facts:
         only = found[-1].merge(pair_sources(stated)[["word", "other"]], how="left", indicator=True)
         only = only[only["_merge"] == "left_only"].drop(columns="_merge")
         facts[HG2VEC_ONLY] = {"stated by a source": len(found[-1]) - len(only)} | _sizes(only)
         found.append(only.assign(set=HG2VEC_ONLY))
     table = pd.DataFrame(facts).T.fillna(0).astype(int).rename_axis("set")
-    table = table[[c for c in table if c not in RELATIONS] + list(RELATIONS)]
-    return Gold(pd.concat(found, ignore_index=True)[["set", "word", "other", "relation"]], table)
+    table = table.reindex(columns=[c for c in table if c not in RELATIONS] + list(RELATIONS))
+    return Gold(pd.concat(found, ignore_index=True)[COLUMNS], table)
 
 
 def _read(path: Path, relation: str | None) -> Iterator[tuple[str, str, str]]:
     """Two words and a relation of every line; an empty word stands for what is not a single word."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no gold file {path}: set data_dir to the folder that holds lexical/ with AntSynNET, "
-            "counter-fitting and HG2Vec as published, or leave the gold tables out"
-        )
     for number, line in read_lines(path):
         fields = line.split()
         if relation is not None:

@@ -97,6 +97,12 @@ def find_negation(morphology: str, data_dir: str | Path | None = None) -> dict[s
     return found
 
 
+def holds(data_dir: Path | None, name: str) -> bool:
+    """Whether a folder of upstream files holds `hg2vec` or `morpholex`."""
+    paths = HG2VEC.values() if name == "hg2vec" else [MORPHOLEX]
+    return data_dir is not None and all((data_dir / path).is_file() for path in paths)
+
+
 def load_negation(morphology: str, data_dir: str | Path | None = None) -> Negation:
     """`Negation.load` of the named sources; the same errors as `find_negation`."""
     return Negation.load(list(find_negation(morphology, data_dir).values()))

@@ -21,6 +21,7 @@ from dskd_utils.lexicon.spans import word_spans
 from dskd_utils.senses.composition import compose_span
 from dskd_utils.senses.dictionary import SenseDictionary
 from dskd_utils.senses.hidden_states import teacher_states
+from dskd_utils.sources.packing import first_token
 from dskd_utils.sources.teachers import Teacher
 
 OFFSETS = {"next": 1, "input": 0}  # how far before a token its state stands
@@ -60,7 +61,7 @@ def word_states(
         teacher: the model.
         contexts: from `word_contexts`.
         key: `"next"` takes the states that expect the word's tokens, `"input"` those that have read them.
-        window: tokens read before the word.
+        window: tokens read before the word, behind the BOS token where the tokenizer adds one.
         batch_size: contexts a forward pass.
 
     Returns:
@@ -74,14 +75,15 @@ def word_states(
     spans = word_spans(sorted(set(contexts.word)), teacher.tokenizer)
     texts = contexts.before.tolist()
     befores = teacher.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    start = first_token(teacher.tokenizer)
     rows = [
-        (ids[-window:] or [teacher.tokenizer.eos_token_id], list(spans[word]))
+        (start + ids[-window:] or [teacher.tokenizer.eos_token_id], list(spans[word]))
         for word, ids in zip(contexts.word, befores, strict=True)
     ]
     vectors = []
     with torch.inference_mode(), tqdm(total=len(rows), desc="states of words", unit="context") as bar:
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
+        for begin in range(0, len(rows), batch_size):
+            batch = rows[begin : begin + batch_size]
             longest = max(len(before) + len(span) for before, span in batch)
             # Padded behind the word: a causal model's states before it do not change.
             ids = torch.tensor([(before + span + span[-1:] * longest)[:longest] for before, span in batch])

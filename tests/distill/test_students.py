@@ -45,6 +45,14 @@ def test_only_the_top_layers_are_trained(llama):
     assert not any(p.requires_grad for p in llama.model.parameters())
 
 
+def test_a_students_model_goes_to_the_teachers_device(llama, monkeypatch):
+    moved, kind = [], type(llama.model)
+    move = kind.to
+    monkeypatch.setattr(kind, "to", lambda self, *where: moved.append(where) or move(self, *where))
+    make_student(llama, 4).as_model()
+    assert moved == [(llama.model.device, llama.model.dtype)]
+
+
 @pytest.mark.parametrize(
     ("init", "layers"), [("next", (0, 1, 2, 3)), ("last", (0, 1, 28, 29)), ("spaced", (0, 1, 15, 29))]
 )

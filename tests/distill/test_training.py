@@ -141,7 +141,10 @@ def test_a_killed_run_resumes_to_the_same_weights(llama, store, index, tmp_path,
     assert not cut.exists()
     monkeypatch.setattr(training, "take_step", lambda *given: (calls.append(given), step(*given))[1])
     calls.clear()
+    load, places = torch.load, []
+    monkeypatch.setattr(torch, "load", lambda *path, **how: places.append(how["map_location"]) or load(*path, **how))
     distill(make_student(llama, 4), store, cut, **arguments)
+    assert places == ["cpu"], "a process of several must not load onto the device of the one that saved"
     made = 5 if patience == 0 else 3
     assert len(calls) == len(training_log(whole)) - made, "a checkpoint after three steps, or whenever one is overdue"
     for name, value in weights(whole).items():

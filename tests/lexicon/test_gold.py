@@ -70,9 +70,19 @@ def test_hg2vec_only_lacks_every_pair_that_a_source_states_but_not_flips(data_di
     assert ("happy", "sad", "antonym") in pairs_of(load_gold(data_dir, flipped), HG2VEC_ONLY)
 
 
-def test_a_missing_file_or_a_bad_line_is_named_with_the_cure(data_dir):
-    with pytest.raises(FileNotFoundError, match="there is no gold file .*nowhere.*: set data_dir to the folder"):
-        load_gold(data_dir / "nowhere")
+def test_sets_that_lack_a_file_are_left_out(data_dir, relations):
+    (data_dir / "lexical" / "hg2vec" / "ant-pairs.txt.gz").unlink()
+    (data_dir / "lexical" / "antsynnet" / "noun-pairs.val").unlink()
+    gold = load_gold(data_dir, relations)
+    assert list(gold.facts.index) == ["antsynnet adjective", "antsynnet verb", "ppdb", "wordnet antonyms"]
+    assert set(gold.pairs["set"]) == set(gold.facts.index)
+    for nowhere in (data_dir / "nowhere", None):
+        none = load_gold(nowhere, relations)
+        assert len(none.pairs) == len(none.facts) == 0 and list(none.pairs) == list(gold.pairs)
+        assert len(compare(relations, none.pairs)) == 0
+
+
+def test_a_bad_line_is_named(data_dir):
     path = data_dir / "lexical" / "antsynnet" / "noun-pairs.val"
     path.write_text("one\ttwo\t0\none\ttwo\t2\n")
     with pytest.raises(ValueError, match="noun-pairs.val, line 2: expected word, word, 0 or 1"):

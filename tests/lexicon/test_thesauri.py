@@ -8,7 +8,7 @@ import pytest
 
 from dskd_utils.lexicon.lookup import main
 from dskd_utils.lexicon.relations import Relations
-from dskd_utils.lexicon.thesauri import find_negation, find_thesauri, load_negation
+from dskd_utils.lexicon.thesauri import HG2VEC, MORPHOLEX, find_negation, find_thesauri, holds, load_negation
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -59,6 +59,16 @@ def test_derivations_are_found_by_name_or_by_path(files):
         find_negation("morpholex")
     with pytest.raises(ValueError, match="at least one source of derivations"):
         find_negation("")
+
+
+def test_a_folder_holds_a_source_when_all_its_files_are_there(tmp_path):
+    assert not holds(None, "hg2vec") and not holds(tmp_path, "morpholex")
+    for path in (HG2VEC["synonym"], MORPHOLEX):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    assert holds(tmp_path, "morpholex") and not holds(tmp_path, "hg2vec")
+    (tmp_path / HG2VEC["antonym"]).touch()
+    assert holds(tmp_path, "hg2vec")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the folder ../shared/data")

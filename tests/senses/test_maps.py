@@ -1,11 +1,13 @@
 """Tests of the sense maps (paper, Figure 1)."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from torch.testing import assert_close
 
 from dskd_utils.senses import maps
@@ -46,6 +48,20 @@ def test_states_are_those_that_expect_or_have_read_the_word(llama):
             assert_close(found[row], states[len(lead) - offset :][: len(span)].mean(0), atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="key 'middle' is not one of"):
         word_states(llama, contexts, key="middle")
+
+
+def test_states_stand_behind_the_token_that_starts_a_text(llama):
+    tokenizer = copy.deepcopy(llama.tokenizer)
+    bos = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = bos
+    contexts = pd.DataFrame({"word": ["happygloomy", "happy"], "before": [" the river is very", ""]})
+    for key, offset in (("next", 1), ("input", 0)):
+        found = word_states(replace(llama, tokenizer=tokenizer), contexts, key=key)
+        for row, (word, before) in zip(found, contexts.itertuples(index=False), strict=True):
+            lead, span = tokenizer(before)["input_ids"], llama.tokenizer(f" {word}")["input_ids"]
+            assert lead[0] == tokenizer.bos_token_id
+            states = llama.model.model(torch.tensor([lead + span])).last_hidden_state[0]
+            assert_close(row, states[len(lead) - offset :][: len(span)].mean(0), atol=1e-5, rtol=1e-4)
 
 
 def test_states_do_not_depend_on_the_other_contexts_of_a_batch(llama):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dskd_utils.sources.corpora import leak_report, study_text
-from dskd_utils.sources.tasks import evaluation_documents, evaluation_questions
+from dskd_utils.sources.corpora import leak_report, remove_leaks, study_text, without_siblings
+from dskd_utils.sources.tasks import Question, evaluation_documents, evaluation_questions
 
 
 @pytest.mark.network
@@ -41,6 +41,13 @@ def test_tasks_fill_in_where_wikipedia_runs_out(word_tokenizer):
 
 
 @pytest.mark.network
+def test_students_may_train_on_the_tasks_alone_beside_a_dictionary_of_wikipedia(word_tokenizer):
+    text = study_text(word_tokenizer(), budget_wiki=0, budget_tasks=5_000, budget_heldout=5_000, budget_extra=20_000)
+    assert {name: part["tokens"] for name, part in text.facts["train"].items() if part["tokens"]} == {"tasks": 5_000}
+    assert text.train.tokens == 5_000 and text.extra.tokens == 20_000 and text.facts["extra"]["tasks"]["tokens"] == 0
+
+
+@pytest.mark.network
 def test_other_answers_change_the_letters_of_the_training_text_and_nothing_else(word_tokenizer):
     budgets = {"budget_wiki": 5_000, "budget_tasks": 20_000, "budget_heldout": 5_000}
     gold = study_text(word_tokenizer(), **budgets)
@@ -58,3 +65,16 @@ def test_other_answers_change_the_letters_of_the_training_text_and_nothing_else(
         study_text(word_tokenizer(), **budgets, task_format="plain", answers=gold)
     with pytest.raises(ValueError, match="must be one of chat, plain: got 'free'"):
         study_text(word_tokenizer(), **budgets, task_format="free")
+
+
+def test_a_passage_that_leaks_goes_with_all_of_its_questions():
+    shared = " ".join(f"word{i}" for i in range(20))
+    asked = [Question(f"{c}{i}", "squad2", "train", f"Who {c}{i}?", context=text, title=c)
+             for c, text in (("a", shared), ("b", "another passage")) for i in (1, 2)]  # fmt: skip
+    asked.append(Question("p", "piqa", "train", "How?", ("x", "y"), 0))
+    by_document = dict(zip(evaluation_documents(asked), asked, strict=True))
+    found = remove_leaks(list(by_document), [shared])
+    assert len(found[0]) == 4, "the passage stands in the document of its first question alone"
+    kept, removed = without_siblings(*found, by_document)
+    assert [by_document[one].id for one in kept] == ["b1", "b2", "p"]
+    assert [by_document[one].id for one in removed] == ["a1", "a2"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dskd_utils.sources.assets import cached
-from dskd_utils.sources.sense_tasks import ALL_WORDS, WIC_FILES, all_words, word_in_context, wordnet_senses
+from dskd_utils.sources.sense_tasks import ALL_WORDS, WIC_FILES, all_words, holds, word_in_context, wordnet_senses
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (DATA / "wic").is_dir(), reason="needs upstream files in ../shared/data")
@@ -215,3 +215,12 @@ def test_the_published_texts_fit_wordnet():
     assert all(set(row.gold) & set(senses[row.lemma, row.pos]) for row in found.itertuples())
     first = sum(senses[row.lemma, row.pos][0] in row.gold for row in found.itertuples()) / len(found)
     assert 0.63 < first < 0.68, "Raganato et al. (2017) report 65 to 67% on the two larger texts"
+
+
+def test_a_folder_holds_these_texts_when_it_has_all_their_folders(tmp_path):
+    assert not holds(None) and not holds(tmp_path)
+    for place in ("wic/wic", "wic/mcl-wic", "wsd/senseval2", "wsd/senseval3"):
+        (tmp_path / place).mkdir(parents=True)
+    assert not holds(tmp_path)
+    (tmp_path / "wsd/semeval2007").mkdir()
+    assert holds(tmp_path)

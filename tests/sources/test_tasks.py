@@ -70,7 +70,10 @@ def test_squads_validation_articles_are_trained_on_or_judged_on_never_both():
     assert len(runs) == len({question.context for question in asked}) and set(runs) <= {1, 2}, "side by side"
     judged, _ = evaluation_questions(["squad2"], data_dir=SHARED)
     assert {q.title for q in judged if q.task == "squad2"} == titles["held-out"]
-    assert training_questions(["squad2"]) == [], "not without its file"
+
+
+def test_a_folder_without_squad_gives_none_of_its_questions(tmp_path):
+    assert training_questions(["squad2"], data_dir=tmp_path) == training_questions(["squad2"]) == []
 
 
 def test_squad_is_judged_on_its_held_out_articles_unless_it_has_a_train_split():
