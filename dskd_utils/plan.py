@@ -25,6 +25,7 @@ FIXED_SECONDS = 480
 # Bytes that a step keeps for the gradient in each trained layer for every position and dimension of the state; fitted
 # to passes of 6 and of 24 students.
 KEPT = 150
+BYTES = {"float32": 4, "bfloat16": 2}  # of a weight
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
 PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
 BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
@@ -125,16 +126,16 @@ def memory_gb(cost: dict, each: float, students: int = 2, costs: bool = True, dt
         costs: whether the page on costs counts.
         dtype: of the teacher.
     """
-    copy = (2 if dtype == "bfloat16" else 4) * cost["parameters"] / 1e9
+    copy = BYTES[dtype] * cost["parameters"] / 1e9
     return round(max(4 + 4 * copy if costs else 0, 2 + copy + students * each), 1)
 
 
-def disk_gb(budget: Profile, cost: dict, depth: float, students: int = 2) -> float:
+def disk_gb(budget: Profile, cost: dict, depth: float, students: int = 2, dtype: str = "float32") -> float:
     """Disk that the teacher, the stored states and the folders of `students` of a share of its depth take, about."""
     # Trunk and final state of every training position; the dictionary's sampled rows are final states again.
     sampled = min(budget.training_tokens + budget.extra_tokens, CAP * cost["vocab"])
     stored = 2 * budget.training_tokens if budget.store == "disk" else 0
-    weights = 4 * cost["parameters"] * (1 + students * depth)
+    weights = BYTES[dtype] * cost["parameters"] * (1 + students * depth)
     return round((weights + 2 * cost["hidden"] * (stored + sampled)) / 1e9 + 0.5, 1)
 
 
@@ -190,7 +191,7 @@ def make_plan(
         "memory_gb": memory_gb(cost, each, dtype=dtype),
         "training_gb": memory_gb(cost, each, 0, costs=False, dtype=dtype),
         "student_gb": each,
-        "disk_gb": disk_gb(used, cost, settings["depth"]),
+        "disk_gb": disk_gb(used, cost, settings["depth"], dtype=dtype),
         "training_tokens": used.training_tokens,
     }
 

@@ -28,7 +28,7 @@ def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], gri
     asked = {
         "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes, seeds),
         "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"]),
-        "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts)),
+        "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts), kept["dtype"]),
     }
     return plan.describe(kept | asked)
 
