@@ -175,7 +175,7 @@ def test_a_gpu_is_measured_where_there_is_one(monkeypatch):
     devices, waited, randn = [], [], torch.randn
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
-    made = lambda rows, width, dtype, device: devices.append(device) or randn(8, width, dtype=dtype)  # noqa: E731
+    made = lambda rows, width, dtype, device: devices.append(device) or randn(256, width, dtype=dtype)  # noqa: E731
     monkeypatch.setattr(torch, "randn", made)
     assert all(speed > 0 for speed in plan.measure_machine(0.05).values())
     assert devices == ["cuda"] * 4 and len(waited) > 1
