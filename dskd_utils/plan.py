@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -139,16 +140,9 @@ def disk_gb(budget: Profile, cost: dict, depth: float, students: int = 2, dtype:
     return round((weights + 2 * cost["hidden"] * (stored + sampled)) / 1e9 + 0.5, 1)
 
 
-def forecast(
-    teacher: str,
-    budget: Profile,
-    gflops: float,
-    students: int = 2,
-    grids: Sequence[tuple[int, int]] = (),
-    seeds: int = 1,
-) -> dict[str, float]:
-    """Minutes of each stage at a measured matrix speed in GFLOP/s; what is asked for as in `study_flops`."""
-    flops = study_flops(budget, teacher_cost(teacher), preset(teacher)["trainable_layers"], students, grids, seeds)
+def forecast(teacher: str, budget: Profile, gflops: float, *asked: Any) -> dict[str, float]:
+    """Minutes of each stage at a measured matrix speed in GFLOP/s; students, grids and seeds as in `study_flops`."""
+    flops = study_flops(budget, teacher_cost(teacher), preset(teacher)["trainable_layers"], *asked)
     minutes = {stage: round(count / (gflops * 1e9 * EFFICIENCY) / 60, 1) for stage, count in flops.items()}
     return minutes | {"all else": FIXED_SECONDS / 60}
 
