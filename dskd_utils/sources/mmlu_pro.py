@@ -1,7 +1,8 @@
 """MMLU-Pro's questions as a training split for MMLU: four choices, none that MMLU itself asks (paper, 5.1; NOTES 37).
 
 Over half of MMLU-Pro's rows are MMLU test questions, named so in its field `src`; they are left out by that name and by
-their text, as is whatever MMLU's other splits hold. What is left is from science and engineering alone.
+their text, as is whatever MMLU's other splits hold. What is left is mostly science and engineering; a
+quarter is business, economics and psychology.
 """
 
 import logging
