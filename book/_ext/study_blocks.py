@@ -56,11 +56,11 @@ class Block(SphinxDirective):
         return nodes.raw("", html, format="html")
 
     def run(self) -> list[nodes.Node]:
-        """The block, or a line that says that it was not run."""
+        """The block, or a line that says that it was not run, or that it failed and why."""
         try:
             return self.blocks()
-        except NotRunError:
-            return self.parsed([NOT_RUN], "not-run")
+        except NotRunError as missing:
+            return self.parsed([f"*{missing}*" if "failed" in str(missing) else NOT_RUN], "not-run")
 
 
 class Answer(Block):
