@@ -173,7 +173,7 @@ class Search(Block):
             drawing, lines = search.stage_one(results)
             return [self.drawn(drawing.render()), *self.parsed(lines, "search")]
         drawing, rows = search.stage_two(results)
-        answer = f"**The answer is {search.answer(results)}.**"
+        answer = f"**The answer is {search.answered(results)}.**"
         lines = ["| a yes needs | seen | |", "| --- | --- | --- |"]
         lines += [f"| {row['condition']} | {row['seen']} | {row['state']} |" for row in rows]
         return [*self.parsed([answer], "answer"), self.drawn(drawing.render()), *self.parsed(lines, "search")]
