@@ -137,10 +137,11 @@ def evaluation(*intervals):
 @pytest.mark.parametrize(
     ("intervals", "words"),
     [
-        ([(0.1, 0.2)] * 2, "On 2 of 2 benchmarks is the DSKD student better than the KD student."),
-        ([(-0.1, 0.2)] * 2, "On none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
+        ([(0.1, 0.2)] * 2, "By the .* right answer, on 2 of 2 benchmarks is the DSKD student better than the KD"),
+        ([(-0.1, 0.2)] * 2,
+         "By the .*, on none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
         ([(0.1, 0.2), (-0.2, -0.1), (-0.01, 0.01), (-0.1, 0.2)],
-         "On 1 of 4 .*; on 1 it is worse; on 1 they are the same to within .*; on 1 the questions do not"),
+         "By the .*, on 1 of 4 .*; on 1 it is worse; on 1 they are the same to within .*; on 1 the questions do not"),
     ],
 )  # fmt: skip
 def test_the_answer_counts_benchmarks_by_what_their_intervals_say(intervals, words):
