@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from dskd_utils.artefacts import atomic_path
@@ -62,6 +64,19 @@ def save_table(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         with atomic_path(path.with_name(f"{path.name}.{ending}")) as temporary:
             temporary.write_text(text.replace("\u00a0", "~" if ending == "tex" else " "), encoding="utf-8")
     return table
+
+
+def folded(title: str, table: pd.DataFrame) -> HTML:
+    """A table below a title that opens it; cells that were not run, or failed, are grey, and `**bold**` ones bold."""
+    look = table.style.format(lambda cell: BOLD.sub(r"\1", str(cell)), escape="html").map(_look)
+    body = (look.hide() if isinstance(table.index, pd.RangeIndex) else look).to_html()
+    return HTML(f'<details class="dskd-folded"><summary>{escape(title)}</summary>{body}</details>')
+
+
+def _look(cell: str) -> str:
+    if str(cell).startswith(("not run", "failed")):
+        return "opacity: 0.65"  # grey on light and on dark pages
+    return "font-weight: bold" if BOLD.search(str(cell)) else ""
 
 
 def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
