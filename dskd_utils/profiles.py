@@ -25,6 +25,8 @@ READS = {
     "08-costs": ["04-distillation"],
     "09-worked-example": ["04-distillation"],
 }
+# Whose it reads too where they are there: of long notebooks that not every study runs.
+READS_IF_THERE = {"07-tables": ["06-ablations", "08-costs"]}
 # Options of `make study` for single notebooks, by notebook; where one is empty the profile decides.
 ASKED = {"seeds": "04-distillation", "controls": "04-distillation", "grids": "06-ablations", "rounds": "08-costs"}
 ALL_CONTROLS = 11

@@ -4,6 +4,7 @@ The folder of a stage is named by a readable alias and a hash of all that the st
 the stages before it included, so another setting never overwrites it.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ import torch
 from dskd_utils import plan
 from dskd_utils.artefacts import digest, file_sha256, peak_memory, project_root, provenance, safe_name
 from dskd_utils.energy import Meter
-from dskd_utils.profiles import BATCH, STORES, Profile, assignments, profile
+from dskd_utils.profiles import BATCH, READS, READS_IF_THERE, STORES, Profile, assignments, profile
 from dskd_utils.results import read_results, write_results
 from dskd_utils.sources.teachers import Teacher, load_teacher, preset
 from dskd_utils.variants import settings
@@ -125,6 +126,18 @@ class Study:
             f"notebook {notebook} has no results for {self.teacher_name} at profile {self.profile.name}: run it, or "
             f"`make study TEACHER={self.teacher_name} PROFILE={self.profile.name}`"
         )
+
+    def results_there(self) -> dict[str, Any]:
+        """The results that this notebook reads, by notebook, without those of long notebooks that were not run.
+
+        Raises:
+            FileNotFoundError: one that is not of a long notebook is missing; as of `result`.
+        """
+        found = {name: self.result(name) for name in READS[self.notebook]}
+        for name in READS_IF_THERE.get(self.notebook, []):
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = self.result(name)
+        return found
 
     def judge_of(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         """Results of notebook 04, once it is sure that its students have not seen what this run holds out.

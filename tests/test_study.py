@@ -3,6 +3,7 @@
 import pytest
 
 from dskd_utils import plan, study
+from dskd_utils.profiles import READS
 from dskd_utils.study import assignments, check_parameters, declared_parameters, open_study
 
 CELL = """teacher: str = "smollm2-135m"  # a preset
@@ -73,6 +74,19 @@ def test_an_interactive_run_keeps_its_results_apart_from_the_batchs(home):
 def test_a_missing_result_names_the_command_that_makes_it(home):
     with pytest.raises(FileNotFoundError, match="make study TEACHER=smollm2-135m PROFILE=smoke"):
         open_study("07-tables", kernel(CELL)).result("05-evaluation")
+
+
+def test_long_notebooks_that_were_not_run_are_left_out_of_what_is_read_and_others_are_not(home):
+    batch = [open_study(name, kernel(CELL, '# Parameters\nrun = "batch"')) for name in READS["07-tables"]]
+    for one in batch[1:]:
+        one.save(value=1)
+    tables = open_study("07-tables", kernel(CELL))
+    with pytest.raises(FileNotFoundError, match="01-lexicon has no results"):
+        tables.results_there()
+    batch[0].save(value=1)
+    assert list(tables.results_there()) == READS["07-tables"]
+    open_study("08-costs", kernel(CELL, '# Parameters\nrun = "batch"')).save(value=2)
+    assert tables.results_there()["08-costs"]["value"] == 2 and "06-ablations" not in tables.results_there()
 
 
 def test_stages_of_other_settings_get_other_folders(home):

@@ -56,11 +56,11 @@ class Block(SphinxDirective):
         return nodes.raw("", html, format="html")
 
     def run(self) -> list[nodes.Node]:
-        """The block, or a line that says that it was not run."""
+        """The block, or a line that says that it was not run, or that it failed and why."""
         try:
             return self.blocks()
-        except NotRunError:
-            return self.parsed([NOT_RUN], "not-run")
+        except NotRunError as missing:
+            return self.parsed([f"*{missing}*" if "failed" in str(missing) else NOT_RUN], "not-run")
 
 
 class Answer(Block):
@@ -173,7 +173,7 @@ class Search(Block):
             drawing, lines = search.stage_one(results)
             return [self.drawn(drawing.render()), *self.parsed(lines, "search")]
         drawing, rows = search.stage_two(results)
-        answer = f"**The answer is {search.answer(results)}.**"
+        answer = f"**The answer is {search.answered(results)}.**"
         lines = ["| a yes needs | seen | |", "| --- | --- | --- |"]
         lines += [f"| {row['condition']} | {row['seen']} | {row['state']} |" for row in rows]
         return [*self.parsed([answer], "answer"), self.drawn(drawing.render()), *self.parsed(lines, "search")]

@@ -12,9 +12,10 @@ import pandas as pd
 from dskd_utils.report import paper
 from dskd_utils.report.charts import bars, curves
 from dskd_utils.report.cost_tables import table_11, table_12
+from dskd_utils.report.grid_verdicts import cells, failures
 from dskd_utils.report.svg import Drawing
 from dskd_utils.report.tables import METHODS, our_table_3, paper_table_3
-from dskd_utils.report.verdicts import MEASURE, NotRunError, Results, cells, interval, piece
+from dskd_utils.report.verdicts import MEASURE, NotRunError, Results, interval, piece
 
 # Of an ablation: its table, the grid that repeats it, what varies, and the methods that are trained.
 ABLATIONS: Mapping[int, tuple[Mapping, str, str, tuple[str, ...]]] = {
@@ -36,12 +37,7 @@ def ablation(results: Results, number: int) -> pd.DataFrame:
         number: of the paper's table.
     """
     table, grid, setting, methods = ABLATIONS[number]
-    ours: dict[str, Mapping[float, Any]] = {}
-    for method in methods:
-        try:
-            ours[method] = cells(results, grid, setting, method)
-        except NotRunError:
-            ours[method] = {}
+    ours = {method: _cells(results, grid, setting, method) for method in methods}
     frame = pd.DataFrame()
     for value in sorted({*table, *(value for rows in ours.values() for value in rows)}):
         for (teacher, task), place in zip(paper.ABLATED, range(4), strict=True):
@@ -49,26 +45,38 @@ def ablation(results: Results, number: int) -> pd.DataFrame:
             bold = paper.CHOSEN[number][teacher] == value
             frame.loc[f"{value:g}", f"{teacher}, {task}"] = f"**{shown}**" if bold else shown
         for method, rows in ours.items():
-            row, name = rows.get(value), METHODS[method]
-            frame.loc[f"{value:g}", f"ours, {name}, same top token"] = measured(row, MEASURE) if row else NOT_RUN
-            frame.loc[f"{value:g}", f"ours, {name}, KL"] = measured(row, "kl") if row else NOT_RUN
+            row, name = rows.get(value, NOT_RUN), METHODS[method]
+            frame.loc[f"{value:g}", f"ours, {name}, same top token"] = measured(row, MEASURE)
+            frame.loc[f"{value:g}", f"ours, {name}, KL"] = measured(row, "kl")
     return frame.rename_axis(setting)
 
 
-def measured(row: Mapping[str, Any], name: str) -> str:
-    """A measure of a student of a grid ± its standard error."""
+def _cells(results: Results, grid: str, setting: str, method: str) -> dict[float, Mapping[str, Any] | str]:
+    """The students of a grid by the value of one setting, of a failed one why."""
+    try:
+        return failures(results, grid, setting, method) | cells(results, grid, setting, method)
+    except NotRunError:
+        return failures(results, grid, setting, method)
+
+
+def measured(row: Mapping[str, Any] | str, name: str) -> str:
+    """A measure of a student of a grid ± its standard error; where there is none, why."""
+    if isinstance(row, str):
+        return row
     return f"{row[name]:.3f}\u00a0±\u00a0{row[f'{name}_stderr']:.3f}"
 
 
 def figure_3(results: Results, part: str) -> tuple[pd.DataFrame, Drawing]:
     """Figure 3a (depth) or 3b (trained layers): our table and chart; the paper prints no numbers of its own.
 
+    A student that failed has no point in the chart; the table says why.
+
     Args:
         results: loaded results of one teacher.
         part: `"a"` or `"b"`.
 
     Raises:
-        NotRunError: the grid was not run.
+        NotRunError: the grid was not run, or all its students failed; says why.
     """
     grid, setting, label = {
         "a": ("depth", "layers", "layers of the student"),
@@ -78,17 +86,17 @@ def figure_3(results: Results, part: str) -> tuple[pd.DataFrame, Drawing]:
     frame = pd.DataFrame()
     piece(results, "06-ablations", "grids", grid)
     for method in ("kd", "dskd"):
-        try:
-            rows = cells(results, grid, setting, method)
-        except NotRunError:
-            continue
-        name = METHODS[method]
-        series[name] = [(x, rows[x][MEASURE], rows[x][f"{MEASURE}_stderr"]) for x in sorted(rows)]
+        rows, name = _cells(results, grid, setting, method), METHODS[method]
+        there = {x: row for x, row in sorted(rows.items()) if not isinstance(row, str)}
+        if there:
+            series[name] = [(x, row[MEASURE], row[f"{MEASURE}_stderr"]) for x, row in there.items()]
         for x in sorted(rows):
             frame.loc[f"{x:g}", f"{name}, same top token"] = measured(rows[x], MEASURE)
             frame.loc[f"{x:g}", f"{name}, KL"] = measured(rows[x], "kl")
     if not series:
-        raise NotRunError(NOT_RUN)
+        lost = [(METHODS[m], failures(results, grid, setting, m)) for m in ("kd", "dskd")]
+        told = [f"{name}, {setting} {x:g} {text}" for name, found in lost for x, text in found.items()]
+        raise NotRunError("; ".join(told) or NOT_RUN)
     title = f"Agreement with the teacher by {label}"
     drawn = curves(f"figure3{part}", title, series, label, "same top token as the teacher (share)")
     return frame.fillna("-").rename_axis(label.split(" of ")[0]), drawn

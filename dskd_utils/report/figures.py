@@ -1,18 +1,22 @@
 """Figures of the book that stand still (paper, section 4, Tables 2, 3 and 8)."""
 
 import math
+import re
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from dskd_utils.artefacts import atomic_path
 
 # Okabe and Ito's palette: distinct for the colour-blind; white ground keeps a figure readable on a dark page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#000000")
+BOLD = re.compile(r"\*\*(.+?)\*\*")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -47,17 +51,32 @@ def save_table(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Keep a table beside the results as CSV, Markdown and LaTeX (booktabs), and give it back to be shown.
 
     Args:
-        table: as it is shown; an index that only counts is left out.
+        table: as it is shown; an index that only counts is left out. `**bold**` cells are bold in Markdown and LaTeX.
         path: without an ending, such as `results/07-table-3`.
     """
     if table.index.name is not None or not isinstance(table.index, pd.RangeIndex):
         table = table.rename_axis(table.index.name or "").reset_index()
     latex = table.style.hide().format(escape="latex").format_index(escape="latex", axis=1).to_latex(hrules=True)
-    texts = {"csv": table.to_csv(index=False), "md": table.to_markdown(index=False) + "\n", "tex": latex}
+    # Cells that look like numbers stay as they are written, with their signs and last zeros.
+    texts = {"csv": BOLD.sub(r"\1", table.to_csv(index=False)), "tex": BOLD.sub(r"\\textbf{\1}", latex)}
+    texts["md"] = table.to_markdown(index=False, disable_numparse=True) + "\n"
     for ending, text in texts.items():
         with atomic_path(path.with_name(f"{path.name}.{ending}")) as temporary:
             temporary.write_text(text.replace("\u00a0", "~" if ending == "tex" else " "), encoding="utf-8")
     return table
+
+
+def folded(title: str, table: pd.DataFrame) -> HTML:
+    """A table below a title that opens it; cells that were not run, or failed, are grey, and `**bold**` ones bold."""
+    look = table.style.format(lambda cell: BOLD.sub(r"\1", str(cell)), escape="html").map(_look)
+    body = (look.hide() if isinstance(table.index, pd.RangeIndex) else look).to_html()
+    return HTML(f'<details class="dskd-folded"><summary>{escape(title)}</summary>{body}</details>')
+
+
+def _look(cell: str) -> str:
+    if str(cell).startswith(("not run", "failed")):
+        return "opacity: 0.65"  # grey on light and on dark pages
+    return "font-weight: bold" if BOLD.search(str(cell)) else ""
 
 
 def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:

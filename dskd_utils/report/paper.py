@@ -3,6 +3,7 @@
 Figures 1 and 3 are pictures without printed numbers; what they have in common with a table is in the table.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -160,6 +161,13 @@ def sources() -> dict[str, Any]:
     for (teacher, method), values in TABLE_12.items():
         tables["table_12"].setdefault(teacher, {})[method] = dict(zip(TASKS.values(), values, strict=True))
     return tables | {"table_8": TABLE_8, "stated": STATED}
+
+
+def squad_name(rows: Iterable[Mapping[str, Any]], metric: str = "f1") -> str:
+    """What our results on SQuAD 2.0 are called: as in the paper, unless they are of a part of its validation split."""
+    if any(row["task"] == "squad2" and row.get("split") == "held-out" for row in rows):
+        return f"SQuAD, held-out articles ({'F1' if metric == 'f1' else metric})"
+    return TASKS["squad2"]
 
 
 def table_3() -> pd.DataFrame:

@@ -27,6 +27,7 @@ LEVEL = 0.05
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not told apart"
 FROM_KD = ("lr", "temperature", "alpha")  # of KD's best trial, for both methods
 FROM_DSKD = ("beta", "margin", "margin_quantile", "kappa")
+SETTINGS = (*FROM_KD, *FROM_DSKD)
 
 
 def trials(results: Results) -> list[Mapping[str, Any]]:
@@ -46,14 +47,21 @@ def chosen(results: Results) -> dict[str, Mapping[str, Any]]:
         NotRunError: stage one was not run.
         ValueError: a method has no student.
     """
-    found = {}
-    for method in ("kd", "dskd"):
-        rows = [row for row in trials(results) if row["method"] == method]
-        if not rows:
-            raise ValueError(f"no student of {METHODS[method]} was trained to the end: nothing can be chosen")
-        most = (1 + PERPLEXITY) * min(row["perplexity"] for row in rows)
-        found[method] = max((row for row in rows if row["perplexity"] <= most), key=lambda row: row["auc"])
-    return found
+    return {method: max(eligible(results, method), key=lambda row: row["auc"]) for method in ("kd", "dskd")}
+
+
+def eligible(results: Results, method: str) -> list[Mapping[str, Any]]:
+    """The trials of a method whose perplexity is near the method's lowest, of which one can be chosen.
+
+    Raises:
+        NotRunError: stage one was not run.
+        ValueError: the method has no student.
+    """
+    rows = [row for row in trials(results) if row["method"] == method]
+    if not rows:
+        raise ValueError(f"no student of {METHODS[method]} was trained to the end: nothing can be chosen")
+    most = (1 + PERPLEXITY) * min(row["perplexity"] for row in rows)
+    return [row for row in rows if row["perplexity"] <= most]
 
 
 def parameters(results: Results) -> dict[str, Any]:
@@ -88,7 +96,8 @@ def conditions(results: Results) -> list[dict[str, str]]:
         seen = f"{interval(row['value'], row['low'], row['high'])}, Holm's p {p_value(p)}"
         above = row["low"] > 0 and p < LEVEL
         state = HOLDS if above else FAILS if row["high"] < SMALLEST["area"] else OPEN
-        found.append({"condition": f"words: DSKD − {METHODS[minus]}, area", "seen": seen, "state": state})
+        name = f"{row['n']:,} pairs of test words: DSKD − {METHODS[minus]}, area"
+        found.append({"condition": name, "seen": seen, "state": state})
     row = next(
         row
         for row in piece(results, "05-evaluation", "held_out_differences")
@@ -124,8 +133,62 @@ def answer(results: Results) -> str:
     return "yes" if all(row["state"] == HOLDS for row in conditions(results)) else OPEN
 
 
+def answered(results: Results) -> str:
+    """The answer, and of which settings it is one: those that stage one chose and stage two trained with.
+
+    Raises:
+        NotRunError: stage two was not run.
+    """
+    used = piece(results, "04-distillation", "settings")
+    weights = _listed({float(beta) for beta in used["beta"].split(" and ")})
+    setting = f"margin {used['margin']:.3g}, beta {weights}, kappa {used['kappa']}, temperature {used['temperature']:g}"
+    return f"{answer(results)}, at the setting chosen ({setting})"
+
+
+def could_be_chosen(results: Results, method: str) -> str:
+    """How many trials of a method were eligible, with which settings, and which settings had no eligible trial.
+
+    Raises:
+        NotRunError, ValueError: as of `eligible`.
+    """
+    rows = [row for row in trials(results) if row["method"] == method]
+    near = eligible(results, method)
+    never = {name: _values(rows, name) - _values(near, name) for name in SETTINGS}
+    named = _named({name: _values(near, name) for name in SETTINGS}) or "nothing but the preset's settings"
+    said = f"{METHODS[method]}: eligible were {len(near)} of {len(rows)} trials, with {named}"
+    if any(never.values()):
+        said += "; in no eligible trial, so that they could not be chosen: "
+        said += _named(never)
+    return said
+
+
+def by_rate_alone(results: Results) -> int:
+    """How many trials of DSKD fell out at a learning rate at which every trial of KD would have fallen out too.
+
+    Raises:
+        NotRunError, ValueError: as of `eligible`.
+    """
+    rows, near = trials(results), eligible(results, "dskd")
+    most = (1 + PERPLEXITY) * min(row["perplexity"] for row in near)
+    within = {row["lr"] for row in rows if row["method"] == "kd" and row["perplexity"] <= most}
+    tried = {row["lr"] for row in rows if row["method"] == "kd"}
+    return sum(row["method"] == "dskd" and row not in near and row["lr"] in tried - within for row in rows)
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> set[float]:
+    return {row[name] for row in rows if not pd.isna(row.get(name))}
+
+
+def _listed(values: set[float]) -> str:
+    return " and ".join(f"{value:g}" for value in sorted(values))
+
+
+def _named(settings: Mapping[str, set[float]]) -> str:
+    return ", ".join(f"{name} {_listed(values)}" for name, values in settings.items() if values)
+
+
 def stage_one(results: Results) -> tuple[Drawing, list[str]]:
-    """Every trial by perplexity and area, and what was chosen in Markdown.
+    """Every trial by perplexity and area, and in Markdown what was chosen and what could have been.
 
     Raises:
         NotRunError, ValueError: as of `chosen`.
@@ -137,18 +200,26 @@ def stage_one(results: Results) -> tuple[Drawing, list[str]]:
         | {"label": row["model"], "marked": row["model"] in marked}
         for row in trials(results)
     ]
+    asked = _values(trials(results), "pairs")  # not noted by studies of before
+    pairs = f"{max(asked):,.0f} pairs" if asked else "pairs"
     drawn = scatter(
         "search",
-        "Stage one: perplexity of every trial and the area under the curve on pairs of validation words",
+        f"Stage one: perplexity of every trial and the area under the curve on {pairs} of validation words",
         rows,
         "perplexity on validation text",
         "area under the curve",
     )
     said = [
-        f"- {METHODS[method]}: `{row['model']}`, area {row['auc']:.3f} ± {row['auc_stderr']:.3f}, perplexity "
-        f"{row['perplexity']:.1f}; the best of {sum(one['method'] == method for one in trials(results))} trials"
+        f"- {METHODS[method]}: `{row['model']}`, area {row['auc']:.3f} ± {row['auc_stderr']:.3f} on {pairs} of "
+        f"validation words, perplexity {row['perplexity']:.1f}"
         for method, row in best.items()
     ]
+    said += [f"- {could_be_chosen(results, method)}" for method in best]
+    if fell := by_rate_alone(results):
+        said.append(
+            f"- Of the trials of DSKD that were not eligible, {fell} had a learning rate at which no trial of KD stays "
+            "below DSKD's bound either, so that what else they tried was not weighed"
+        )
     changes = beside_kd(results)
     if changes:
         said.append(
@@ -194,7 +265,8 @@ def stage_two(results: Results) -> tuple[Drawing, list[dict[str, str]]]:
         reads = verdict(row["low"], row["high"], SMALLEST["area"])
         rows.append({"label": f"over {METHODS[minus]}", "difference": row["value"], "reads": reads}
                     | {end: row[end] for end in ("low", "high")})  # fmt: skip
-    title = "Stage two: what DSKD gains on pairs of test words"
+    row = _area(results, "kd")
+    title = f"Stage two: what DSKD gains on {row['n']:,} pairs of {row['words']:,} test words"
     drawn = forest("decision", title, rows, "area under the curve, DSKD − the other", SMALLEST["area"])
     return drawn, conditions(results)
 

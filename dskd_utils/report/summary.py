@@ -12,10 +12,10 @@ import pandas as pd
 from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.report.charts import forest
 from dskd_utils.report.claims import claims, tally
-from dskd_utils.report.paper import TASKS
+from dskd_utils.report.paper import TASKS, squad_name
 from dskd_utils.report.svg import Drawing
-from dskd_utils.report.tables import METHODS, percent
-from dskd_utils.report.verdicts import Results, interval, piece
+from dskd_utils.report.tables import METHODS, p_value, percent
+from dskd_utils.report.verdicts import Results, interval, piece, squad_gain
 
 FINE = "\u00a0±\u00a0"
 METHODS_SHOWN = ("teacher", "kd", "dskd")
@@ -87,7 +87,12 @@ def answer(results: Results) -> list[str]:
     Raises:
         NotRunError: the evaluation is missing.
     """
-    said = [_benchmarks(differences(results)), _text_and_words(results), _relations(results), _counted(results)]
+    said = [
+        _benchmarks(differences(results)) + _accuracies(results),
+        _text_and_words(results),
+        _relations(results),
+        _counted(results),
+    ]
     return [sentence for sentence in said if sentence]
 
 
@@ -96,11 +101,27 @@ def _benchmarks(rows: list[Mapping[str, Any]]) -> str:
     same = [row for row in rows if row["reads"] == "the same"]
     rest = len(rows) - len(better) - len(worse) - len(same)
     count = f"{len(better)} of {len(rows)} benchmarks" if better else f"none of the {len(rows)} benchmarks"
-    parts = [f"On {count} is the DSKD student better than the KD student"]
+    parts = [f"By the log-probability of the right answer, on {count} is the DSKD student better than the KD student"]
     parts += [f"on {len(worse)} it is worse"] if worse else []
     parts += [f"on {len(same)} they are the same to within what would matter"] if same else []
     parts += [f"on {rest if rest < len(rows) else 'all'} the questions do not tell them apart"] if rest else []
     return "; ".join(parts) + "."
+
+
+def _accuracies(results: Results) -> str:
+    """The benchmarks on which accuracy tells the two apart, and SQuAD's F1 where it was asked."""
+    evaluation, said = results["05-evaluation"], ""
+    for row in evaluation.get("accuracy_differences") or []:
+        reads = verdict(row["low"], row["high"], SMALLEST["acc_norm"])
+        if row["pair"] == "DSKD - KD" and reads.startswith(("higher", "lower")):
+            way, comma, rest = reads.partition(",")
+            shown, corrected = interval(row["difference"], row["low"], row["high"]), row.get("p_holm")
+            said += f" By accuracy it is {way} on {TASKS[row['task']]}{comma}{rest}, {shown}"
+            said += "." if pd.isna(corrected) else f" (p {p_value(corrected)} after Holm)."
+    if gain := squad_gain(evaluation):
+        name = squad_name(evaluation.get("letters") or []).replace(" (F1)", "")
+        said += f" On {name}, its F1 differs by {interval(*gain)}, {verdict(*gain[1:], SMALLEST['f1'])}."
+    return said
 
 
 def _text_and_words(results: Results) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.profiles import ASKED, BATCH, profile
-from dskd_utils.report.paper import TABLE_8, TASKS, table_3
+from dskd_utils.report.paper import TABLE_8, TASKS, squad_name, table_3
 from dskd_utils.sources.presets import preset
 
 METHODS = {"teacher": "teacher", "initial": "student, untrained", "kd": "KD", "dskd": "DSKD"}
@@ -60,6 +60,7 @@ def our_table_3(
             for model in rows.model.unique():
                 table.loc[METHODS.get(model, model), name] = reason
             continue
+        name = squad_name(here.to_dict("records"), metrics[task]) if task == "squad2" else name
         for row in here.itertuples():
             table.loc[METHODS.get(row.model, row.model), name] = percent(row.value, getattr(row, error))
         table.loc["chance", name] = f"{100 * here.chance.iloc[0]:.1f}" if pd.notna(here.chance.iloc[0]) else "-"

@@ -92,7 +92,7 @@ def test_a_page_of_the_study_is_linked_where_the_book_has_it(built):
 
 def test_the_short_answer_is_of_the_results(built):
     html, told = built("```{answer}\n```\n\n```{result-table}\n```\n\n```{setting}\n```\n\n```{result-picture}\n```")
-    assert "On 1 of 1 benchmarks is the DSKD student better" in html
+    assert "on 1 of 1 benchmarks is the DSKD student better" in html
     assert "20.0\u00a0±\u00a00.1" in html and "1.250\u00a0±\u00a00.125" in html and "27 of 30 layers" in html
     assert "PIQA: +0.300, interval +0.200 to +0.400, higher" in html and not told
 

@@ -53,6 +53,19 @@ def test_figure_3_has_a_row_and_a_dot_a_depth_and_no_teacher():
         beside.figure_3(RESULTS, "b")
 
 
+def test_a_student_that_failed_says_why_in_its_cell_and_has_no_point():
+    lost = {"top1_agreement": float("nan"), "failed": "loss is nan"}
+    grids = {"candidates": [student("dskd", 0.5, kappa=5), student("dskd", 0, kappa=20) | lost],
+             "depth": [student("kd", 0.5, layers=8) | lost, *GRIDS["depth"]],
+             "trained-layers": [student("dskd", 0.5, trainable_layers=2) | lost]}  # fmt: skip
+    results = {"06-ablations": {"grids": grids}}
+    assert beside.ablation(results, 5).loc["20", "ours, DSKD, KL"] == "failed: loss is nan"
+    table, drawn = beside.figure_3(results, "a")
+    assert table.loc["8", "KD, same top token"] == "failed: loss is nan" and " 8: " not in drawn.told
+    with pytest.raises(NotRunError, match="DSKD, trainable_layers 2 failed: loss is nan"):
+        beside.figure_3(results, "b")
+
+
 def test_spans_and_dictionaries_have_the_papers_rows_without_results():
     assert beside.spans({}).loc["Mistral-7B, antonyms", "m = 3"] == "93.96"
     assert list(beside.dictionaries({}).columns) == ["Llama-3-8B", "Mistral-7B"]
@@ -83,6 +96,11 @@ def test_ours_stand_below_or_beside_the_papers():
                    "stderr": 0.01, "n": 10, "chance": 0.5}]  # fmt: skip
     table = beside.comparison({"05-evaluation": {"likelihood": likelihood}})
     assert table.loc["ours, by likelihood, KD", "PIQA"] == "50.0\u00a0±\u00a01.0"
+    squad = {"model": "kd", "task": "squad2", "protocol": "paper", "metric": "f1", "value": 0.3, "stderr": 0.01,
+             "n": 10, "chance": float("nan"), "split": "held-out"}  # fmt: skip
+    table = beside.comparison({"05-evaluation": {"letters": [squad]}})
+    assert table.loc["ours, by letter, KD", "SQuAD, held-out articles (F1)"] == "30.0\u00a0±\u00a01.0"
+    assert table.loc["ours, by letter, KD", "SQuAD"] == "-"
     settings = {"student layers": "27 of 30", "trained": 2, "learning rate": 0.002, "kappa": 5, "alpha": 1.0,
                 "beta": "1.0 and 0.5", "margin": 1.0}  # fmt: skip
     ours = beside.chosen_settings({"04-distillation": {"settings": settings, "profile": {"epochs": 1}}})["ours, DSKD"]
@@ -119,10 +137,11 @@ def evaluation(*intervals):
 @pytest.mark.parametrize(
     ("intervals", "words"),
     [
-        ([(0.1, 0.2)] * 2, "On 2 of 2 benchmarks is the DSKD student better than the KD student."),
-        ([(-0.1, 0.2)] * 2, "On none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
+        ([(0.1, 0.2)] * 2, "By the .* right answer, on 2 of 2 benchmarks is the DSKD student better than the KD"),
+        ([(-0.1, 0.2)] * 2,
+         "By the .*, on none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
         ([(0.1, 0.2), (-0.2, -0.1), (-0.01, 0.01), (-0.1, 0.2)],
-         "On 1 of 4 .*; on 1 it is worse; on 1 they are the same to within .*; on 1 the questions do not"),
+         "By the .*, on 1 of 4 .*; on 1 it is worse; on 1 they are the same to within .*; on 1 the questions do not"),
     ],
 )  # fmt: skip
 def test_the_answer_counts_benchmarks_by_what_their_intervals_say(intervals, words):

@@ -2,10 +2,11 @@
 
 import copy
 import math
+import re
 
 import pytest
 
-from dskd_utils.report import verdicts
+from dskd_utils.report import grid_verdicts, verdicts
 from dskd_utils.report.claims import VERDICTS, claims, tally
 from dskd_utils.report.verdicts import HELD, NOT, UNCLEAR, UNTESTED
 
@@ -52,8 +53,8 @@ ALL_HELD = {
     },
     "06-ablations": {"grids": GRIDS},
     "08-costs": {
-        "ratios": [{"what": "DSKD's time over KD's", "median": 1.05, "low": 1.02, "high": 1.08}],
-        "answered": [{"round": i, "teacher, piqa": 9.0, "kd, piqa": 4.0, "dskd, piqa": 4.1} for i in range(2)],
+        "seconds": [{"round": i, "KD": 1.0, "DSKD": ratio} for i, ratio in enumerate((1.02, 1.05, 1.08, 1.05, 1.05))],
+        "answered": [{"round": i, "teacher, piqa": 9.0, "kd, piqa": 4.0, "dskd, piqa": 4.1} for i in range(5)],
     },
 }  # fmt: skip
 
@@ -116,9 +117,7 @@ def test_a_larger_value_must_be_far_above_to_refute_and_settled_to_confirm():
     assert verdict(with_errors(0.605, 0.003), 4) == HELD
 
 
-def test_one_round_and_one_block_of_text_decide_nothing():
-    once = [{"what": "DSKD's time over KD's", "median": 1.2, "low": 1.2, "high": 1.2}]
-    assert verdict(changed("08-costs", "ratios", once), 8) == UNCLEAR
+def test_one_block_of_text_decides_nothing():
     depths = [row | {"top1_agreement_stderr": math.nan} for row in GRIDS["depth"]]
     assert verdict(changed("06-ablations", "grids", GRIDS | {"depth": depths}), 6) == UNCLEAR
 
@@ -129,13 +128,21 @@ def test_squad_counts_where_it_was_asked_and_is_named_where_it_was_not():
     without = claims(changed("05-evaluation", "letters", []))[0]
     assert without.verdict == HELD and "SQuAD not run" in without.seen
     paired = claims(changed("05-evaluation", "squad_differences", [difference("squad2", -0.2, 0.3)]))[0]
-    assert paired.verdict == UNCLEAR and "SQuAD (F1) +0.050\u00a0[\N{MINUS SIGN}0.200" in paired.seen
+    assert paired.verdict == UNCLEAR and "SQuAD +0.050\u00a0[\N{MINUS SIGN}0.200" in paired.seen
+    part = changed("05-evaluation", "letters", [row | {"split": "held-out"} for row in F1])
+    assert "SQuAD, held-out articles (F1) +0.100" in claims(part)[0].seen
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [(-0.1, -0.05, NOT), (-0.1, 0.1, UNCLEAR), (-0.01, 0.01, NOT)])
 def test_the_student_above_its_teacher_is_judged_by_the_pair_kd_minus_teacher(low, high, expected):
     rows = [difference("piqa", low, high, "KD - teacher"), difference("piqa", 0.5, 1.0)]
-    assert verdict(changed("05-evaluation", "accuracy_differences", rows), 2) == expected
+    results = changed("05-evaluation", "accuracy_differences", rows)
+    assert verdict(results, 2) == expected
+    assert "by likelihood, zero-shot" in claims(results)[1].seen and "letter" not in claims(results)[1].seen
+    results["05-evaluation"]["letter_differences"] = [difference("piqa", 0.1, 0.3, "KD - teacher")]
+    seen = claims(results)[1].seen
+    assert verdict(results, 2) == expected and "by letter after examples" in seen and "+0.200" in seen
+    assert seen.endswith("higher")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +181,8 @@ def test_the_best_weight_must_be_above_all_others(values, expected):
     ("depths", "expected"),
     [
         ({8: 0.1, 12: 0.2, 16: 0.3, 24: 0.9}, NOT),  # half depth has lost it already
-        ({16: 0.8, 24: 0.9}, UNCLEAR),  # nothing below half was tried
+        ({16: 0.8, 24: 0.9}, UNTESTED),  # nothing below half was tried
+        ({16: 0.3, 24: 0.9}, UNTESTED),  # the same, whatever half depth keeps
         ({8: 0.70, 16: 0.75, 24: 0.99}, NOT),  # steepest above
         ({8: 0.3, 24: 0.9}, UNTESTED),
     ],
@@ -189,15 +197,37 @@ def test_both_methods_must_be_content_with_two_trained_layers():
     assert verdict(changed("06-ablations", "grids", GRIDS | {"trained-layers": rows}), 7) == NOT
 
 
-@pytest.mark.parametrize(("low", "high", "expected"), [(0.9, 1.1, HELD), (1.07, 1.2, UNCLEAR), (1.12, 1.2, NOT)])
-def test_training_may_take_a_tenth_longer_at_most(low, high, expected):
-    rows = [{"what": "DSKD's time over KD's", "median": 1.1, "low": low, "high": high}]
-    assert verdict(changed("08-costs", "ratios", rows), 8) == expected
+def times(*ratios):
+    return changed("08-costs", "seconds", [{"KD": 2.0, "DSKD": 2.0 * ratio} for ratio in ratios])
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [
+        ([1.0, 1.02, 1.05, 1.02, 1.0], HELD),
+        ([1.0, 1.02, 1.05, 1.02], UNCLEAR),  # the same with a round less
+        ([0.98, 1.3, 1.0, 1.02, 1.0], UNCLEAR),
+        ([1.2, 1.22, 1.25, 1.22, 1.2], NOT),
+        ([1.2], UNCLEAR),
+    ],
+)
+def test_training_may_take_a_tenth_longer_at_most_by_an_interval_over_five_rounds_or_more(ratios, expected):
+    row = claims(times(*ratios))[7]
+    assert row.verdict == expected
+    assert ("fewer than five decide nothing" in row.seen) == (len(ratios) < 5)
+
+
+def test_more_rounds_make_the_interval_of_a_ratio_narrower_not_wider():
+    mean, low, high = verdicts.mean_ratio([0.5, 2.0] * 3)
+    assert mean == pytest.approx(1) and low * high == pytest.approx(1) and 0.4 < low < 0.5
+    assert verdicts.mean_ratio([0.5, 2.0] * 30)[2] < high
+    assert math.isnan(verdicts.mean_ratio([1.5])[1])
 
 
 def test_slower_answers_are_a_cost():
-    rows = [{"round": i, "kd, piqa": 4.0, "dskd, piqa": 5.0} for i in range(2)]
+    rows = [{"round": i, "kd, piqa": 4.0, "dskd, piqa": 5.0} for i in range(5)]
     assert verdict(changed("08-costs", "answered", rows), 9) == NOT
+    assert verdict(changed("08-costs", "answered", rows[:3]), 9) == UNCLEAR
 
 
 def test_one_tokenizer_below_nine_tenths_is_enough_to_refute():
@@ -217,14 +247,41 @@ def test_twice_as_many_related_tokens_are_not_fourteen_percent():
     assert verdict(changed("01-lexicon", "corpus_share", share), 13) == NOT
 
 
-def test_a_failed_student_of_a_grid_is_left_out():
-    rows = [*GRIDS["senses"], student(agreement=float("nan"), k=20)]
-    assert set(verdicts.cells({"06-ablations": {"grids": {"senses": rows}}}, "senses", "k")) == {5, 10, 15, 25}
+def test_a_failed_student_of_a_grid_is_left_out_and_named():
+    lost = student(agreement=math.nan, k=20) | {"failed": "loss is nan"}
+    results = changed("06-ablations", "grids", GRIDS | {"senses": [*GRIDS["senses"], lost]})
+    assert set(grid_verdicts.cells(results, "senses", "k")) == {5, 10, 15, 25}
+    assert claims(results)[2].verdict == HELD and "k 20 failed: loss is nan" in claims(results)[2].seen
+    rows = [row if row["k"] != 10 else lost | {"k": 10} for row in GRIDS["senses"]]
+    row = claims(changed("06-ablations", "grids", GRIDS | {"senses": rows}))[2]
+    assert (row.verdict, row.seen) == (UNTESTED, "k 10 failed: loss is nan")
+    assert grid_verdicts.failures({}, "senses", "k") == {}
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [(0.001, "the same, so no setting of the sense loss had much room here"), (0.1, "higher"), (0.03, "higher")],
+)
+def test_what_the_whole_sense_loss_moves_stands_beside_its_settings(gain, words):
+    both = [student("kd", 0.6, alpha=1.0), student("dskd", 0.6 + gain, alpha=1.0), student("kd", 0.9, alpha=2.0)]
+    found = claims(changed("06-ablations", "grids", GRIDS | {"divergence": both}))
+    for row in found[2:5]:
+        assert row.verdict == HELD and "at the preset in the grid `divergence`: +" in row.seen
+        assert row.seen.endswith(words)
+    own = [*GRIDS["weights"], student("kd", 0.6)]
+    row = claims(changed("06-ablations", "grids", GRIDS | {"divergence": both, "weights": own}))[4]
+    assert "at the preset: +0.000" in row.seen, "of the grid itself where it has KD"
+    assert "in the grid `trained-layers`: +0.000" in claims(ALL_HELD)[2].seen
+
+
+def test_rows_of_another_setting_or_depth_are_not_at_the_preset():
+    others = [student("dskd", 0.6, alpha=2.0), student("dskd", 0.6, alpha=1.0, layers=20), student("kd", 0.6, alpha=1)]
+    assert grid_verdicts.no_room(changed("06-ablations", "grids", {"divergence": others}), "senses") == ""
 
 
 def test_minus_signs_are_minus_signs_and_intervals_are_kept_on_one_line():
     assert verdicts.interval(-0.5, -1, 0.25) == "\N{MINUS SIGN}0.500\u00a0[\N{MINUS SIGN}1.000,\u00a0+0.250]"
-    assert all("-" not in row.seen.replace("KD-", "") for row in claims(ALL_HELD)[:5])
+    assert not any(re.search(r"-\d", row.seen) for row in claims(ALL_HELD)[:5])
 
 
 def test_every_verdict_has_a_name_in_the_table():

@@ -20,7 +20,10 @@ RATIOS = pd.DataFrame(
 
 def test_an_aim_is_met_or_not():
     table = cost_tables.ratio_table(RATIOS)
-    assert table.met.tolist() == ["no", "yes"] and table.aim.tolist() == ["at least 6", "at most 1.05"]
+    assert table.met.tolist() == ["no", "median yes, range no"]
+    assert cost_tables.ratio_table(RATIOS.assign(high=[3.2, 1.04])).met.tolist() == ["no", "yes"]
+    assert cost_tables.ratio_table(RATIOS.assign(bar=[2.95, 1.05])).met[0] == "median yes, range no"
+    assert table.aim.tolist() == ["at least 6", "at most 1.05"]
     assert table.measured[0] == "3.00 (2.90 to 3.20)" and table["by operations"].tolist() == ["2.76", "-"]
 
 

@@ -69,6 +69,18 @@ def test_a_table_is_kept_for_a_spreadsheet_a_page_and_a_paper(tmp_path):
     assert list(counted) == ["n"]
 
 
+def test_the_three_files_of_a_table_hold_the_same_cells(tmp_path):
+    cells = [["+0.010", "1.00"], ["**79.66**", "\N{MINUS SIGN}2"]]
+    figures.save_table(pd.DataFrame(cells, columns=["a", "b"]), tmp_path / "t")
+    plain = [[cell.strip("*") for cell in row] for row in cells]
+    texts = {ending: (tmp_path / f"t.{ending}").read_text().splitlines() for ending in ("csv", "md", "tex")}
+    assert [line.split(",") for line in texts["csv"][1:]] == plain
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in texts["md"][2:]] == cells
+    rows = [line.removesuffix(r" \\").split(" & ") for line in texts["tex"] if " & " in line][1:]
+    assert [[cell.removeprefix(r"\textbf{").removesuffix("}") for cell in row] for row in rows] == plain
+    assert r"\textbf{79.66}" in texts["tex"][-3]
+
+
 def test_every_step_of_the_waterfall_ends_where_the_next_begins():
     steps = pd.DataFrame({"step": ["read: a", "lost", "merged"], "change": ["gain", "loss", "total"]}
                          | {kind: [5000, -2000, 3000] for kind in ("synonym", "antonym")})  # fmt: skip

@@ -34,13 +34,16 @@ def stage_two(gain=(0.03, 0.01), over_control=(0.02, 0.01), nll=(0.0, 0.004), ri
         return {"low": difference - spread, "high": difference + spread}
 
     pairs = [
-        {"subset": "all", "measure": "sum", "model": "dskd", "minus": minus, "value": value[0], "p": p} | row(*value)
+        {"subset": "all", "measure": "sum", "model": "dskd", "minus": minus, "value": value[0], "p": p}
+        | {"n": 1234, "words": 2000}
+        | row(*value)
         for minus, value in (("kd", gain), ("rewired", over_control))
     ]
     text = [{"model": "dskd", "minus": "kd", "metric": "nll", "difference": nll[0]} | row(*nll)]
     asked = [{"pair": "DSKD - KD", "task": "piqa", "difference": right[0]} | row(*right)]
     evaluation = {"controls": ["rewired"], "probe_pairs": pairs, "held_out_differences": text, "differences": asked}
-    return {"05-evaluation": evaluation}
+    settings = {"margin": 1.0, "beta": "1.0 and 1.0", "kappa": 5, "temperature": 4.0}
+    return {"05-evaluation": evaluation, "04-distillation": {"settings": settings}}
 
 
 def test_the_greatest_area_among_those_of_low_perplexity_is_chosen():
@@ -99,16 +102,49 @@ def test_one_condition_that_does_not_hold_keeps_the_answer_from_yes(changed, pla
 
 def test_pictures_mark_what_was_chosen_and_name_every_comparison():
     drawing, lines = search.stage_one(stage_one())
-    assert drawing.told.count("chosen") == 2 and "kd-b" in lines[0] and "of 3 trials" in lines[0]
+    assert drawing.told.count("chosen") == 2 and "kd-b" in lines[0]
     drawing, rows = search.stage_two(stage_two())
     assert "over rewired neighbours" in drawing.told and len(rows) == 4
+    assert "1,234 pairs of 2,000 test words" in drawing.title and rows[0]["condition"].startswith("1,234 pairs of test")
+
+
+def test_the_answer_names_the_settings_that_it_is_of():
+    said = "no, at the setting chosen (margin 1, beta 1, kappa 5, temperature 4)"
+    results = stage_two(gain=(0.01, 0.005))
+    assert search.answered(results) == said
+    results["04-distillation"]["settings"] |= {"margin": 0.123456, "beta": "3.0 and 0.3"}
+    assert "margin 0.123, beta 0.3 and 3, kappa" in search.answered(results)
+
+
+def test_what_could_be_chosen_and_what_could_not_is_counted():
+    lines = search.stage_one(stage_one())[1]
+    assert lines[2] == (
+        "- KD: eligible were 2 of 3 trials, with lr 0.001 and 0.002, temperature 4, alpha 0.5; in no eligible trial, "
+        "so that they could not be chosen: lr 0.004"
+    )
+    assert lines[3].startswith("- DSKD: eligible were 2 of 2 trials") and "could not be chosen" not in lines[3]
+    far = trial("dskd-far", "dskd", 20.3, 0.9, lr=0.004, kappa=1.0, beta=3.0)  # no KD of its rate is near
+    worse = trial("dskd-worse", "dskd", 20.3, 0.9, lr=0.001, margin_quantile=0.9)  # its weight's own fault
+    lines = search.stage_one(stage_one(far, worse))[1]
+    assert "DSKD: eligible were 2 of 4 trials" in lines[3]
+    assert lines[3].endswith("could not be chosen: lr 0.004, margin_quantile 0.9, kappa 1")
+    assert search.by_rate_alone(stage_one(far, worse)) == 1 and "not eligible, 1 had a learning rate" in lines[4]
+
+
+def test_the_number_of_pairs_of_stage_one_is_given_where_it_was_noted():
+    results = stage_one()
+    assert "on pairs of validation words" in search.stage_one(results)[0].title
+    for row in results["06-ablations"]["grids"]["search"]:
+        row["pairs"] = 2000
+    drawing, lines = search.stage_one(results)
+    assert "on 2,000 pairs of validation words" in drawing.title and "on 2,000 pairs" in lines[0]
 
 
 def test_a_trial_stands_beside_the_kd_of_its_rate():
     plain = trial("kd-c", "kd", 20.0, 0.73, lr=0.002, alpha=1.0)
     assert search.beside_kd(stage_one(plain)) == [pytest.approx(-0.02)]
     assert "−0.020 to −0.020" in search.stage_one(stage_one(plain))[1][-1]
-    assert len(search.stage_one(stage_one())[1]) == 2
+    assert len(search.stage_one(stage_one())[1]) == 4
 
 
 def test_the_command_writes_parameters_for_papermill(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The short answer, from made-up results."""
 
+import math
+
 from dskd_utils.report.summary import answer
 
 ENDS = {"low": -0.01, "high": 0.01}
@@ -30,3 +32,21 @@ def test_the_controls_and_the_margin_are_named_where_they_are_known():
 def test_nothing_is_said_of_what_was_not_run():
     assert len(answer(results())) == 3
     assert answer(results(("rewired",)))[2].startswith("On the same words the controls differ from KD by rewired")
+
+
+def test_the_measure_is_named_and_what_other_measures_tell_apart_is_added():
+    assert answer(results())[0].startswith("By the log-probability of the right answer, on none of the 1 benchmarks")
+    found = results()
+    row = {"pair": "DSKD - KD", "task": "piqa", "difference": -0.04, "low": -0.06, "high": -0.03, "p_holm": 0.156}
+    found["05-evaluation"]["accuracy_differences"] = [
+        row, row | {"task": "mmlu", "high": 0.01}, row | {"pair": "KD - teacher"},
+        row | {"task": "arc_challenge", "difference": 0.01, "low": 0.005, "high": 0.015, "p_holm": math.nan},
+    ]  # fmt: skip
+    found["05-evaluation"]["squad_differences"] = [row | {"task": "squad2"}]
+    found["05-evaluation"]["letters"] = [{"task": "squad2", "split": "held-out", "metric": "f1"}]
+    told = answer(found)[0].replace("\N{MINUS SIGN}", "-").replace("\u00a0", " ")
+    assert told.endswith(
+        "By accuracy it is lower on PIQA, -0.040 [-0.060, -0.030] (p 0.16 after Holm). By accuracy it is higher on "
+        "ARC, by less than matters, +0.010 [+0.005, +0.015]. On SQuAD, held-out articles, its F1 differs by "
+        "-0.040 [-0.060, -0.030], lower."
+    )

@@ -37,6 +37,14 @@ def test_a_task_without_a_metric_is_left_out():
     assert list(tables.our_table_3(ROWS, {"piqa": "acc"}, "paper").columns) == ["PIQA"]
 
 
+def test_squad_is_called_by_the_part_that_was_asked():
+    asked = row("kd", "squad2", 0.5, metric="f1") | {"split": "held-out"}
+    assert list(tables.our_table_3([asked], {"squad2": "f1"}, "paper")) == ["SQuAD, held-out articles (F1)"]
+    assert list(tables.our_table_3([asked | {"split": "validation"}], {"squad2": "f1"}, "paper")) == ["SQuAD"]
+    exact = tables.our_table_3([asked | {"metric": "exact"}], {"squad2": "exact"}, "paper")
+    assert list(exact) == ["SQuAD, held-out articles (exact)"]
+
+
 def test_held_out_measures_are_one_row_a_model():
     rows = [
         {"model": model, "metric": metric, "value": 1234.56, "stderr": 2.0}
