@@ -40,7 +40,7 @@ def results_block(results: Results) -> str:
             "",
             _filled(setting(results)),
             "",
-            _filled(" ".join(answer(results)[:-1])),
+            *(_filled(point, "- ") for point in answer(results)[:-1]),
         ]
     except NotRunError:
         lines = ["Not run yet: `make study`."]
@@ -69,8 +69,9 @@ def costs_block(results: Results) -> str:
     )
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, 120, break_on_hyphens=False)
+def _filled(text: str, mark: str = "") -> str:
+    indent = " " * len(mark)
+    return textwrap.fill(text, 120, initial_indent=mark, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def rewritten(text: str, results: Results) -> str:

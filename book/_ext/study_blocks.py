@@ -67,8 +67,8 @@ class Answer(Block):
     """The answer in a few sentences."""
 
     def blocks(self) -> list[nodes.Node]:
-        """One paragraph."""
-        return self.parsed([" ".join(summary.answer(self.results()))], "study-answer")
+        """A list with a point for each measure."""
+        return self.parsed([f"- {point}" for point in summary.answer(self.results())], "study-answer")
 
 
 class Setting(Block):

@@ -82,18 +82,19 @@ def setting(results: Results) -> str:
 
 
 def answer(results: Results) -> list[str]:
-    """The answer in a few sentences: benchmarks, text and words, the controls and the margin if known, claims.
+    """The answer, a few sentences each: benchmarks, text, words and the controls, the margin if known, claims.
 
     Raises:
         NotRunError: the evaluation is missing.
     """
-    said = [
-        _benchmarks(differences(results)) + _accuracies(results),
-        _text_and_words(results),
-        _relations(results),
-        _counted(results),
-    ]
-    return [sentence for sentence in said if sentence]
+    said = {
+        "Benchmarks": _benchmarks(differences(results)) + _accuracies(results),
+        "Text": _text(results),
+        "Words": _words(results),
+        "Opposites": _margin(results),
+        "Claims": _counted(results),
+    }
+    return [f"**{about}.** {sentences}" for about, sentences in said.items() if sentences]
 
 
 def _benchmarks(rows: list[Mapping[str, Any]]) -> str:
@@ -124,7 +125,7 @@ def _accuracies(results: Results) -> str:
     return said
 
 
-def _text_and_words(results: Results) -> str:
+def _text(results: Results) -> str:
     held_out = {(row["model"], row["metric"]): row for row in results["05-evaluation"]["held_out"]}
     text = ", ".join(
         f"{METHODS[method]} {held_out[method, 'kl']['value']:.3f}{FINE}{held_out[method, 'kl']['stderr']:.3f}"
@@ -138,38 +139,36 @@ def _text_and_words(results: Results) -> str:
     ]
     if paired:
         sentence += f", DSKD − KD {interval(*(paired[0][name] for name in ('difference', 'low', 'high')))}"
-    probe = [
-        row
-        for row in results["05-evaluation"].get("probe_pairs") or []
-        if (row["subset"], row["measure"], row["model"], row["minus"]) == ("all", "sum", "dskd", "kd")
-    ]
-    if probe:
-        row = probe[0]
-        reads = verdict(row["low"], row["high"], SMALLEST["area"])
-        gap = interval(*(row[name] for name in ("value", "low", "high")))
-        sentence += (
-            f"; asked to tell synonyms from antonyms among words that training never related, DSKD − KD is {gap} "
-        )
-        sentence += f"of the area under the curve, {reads}"
     return sentence + "."
 
 
-def _relations(results: Results) -> str:
-    """What students without the right relations change on the probe of words, and how often antonyms push."""
-    gains = [
-        f"{METHODS[row['model']]} {interval(row['value'], row['low'], row['high'])}"
+def _words(results: Results) -> str:
+    """What DSKD, and students without the right relations, gain over KD on the probe of words."""
+    gains = {
+        row["model"]: (row["value"], row["low"], row["high"])
         for row in results["05-evaluation"].get("probe_pairs") or []
-        if (row["subset"], row["measure"], row["minus"]) == ("all", "sum", "kd") and row["model"] != "dskd"
-    ]
-    said = f"On the same words the controls differ from KD by {', '.join(gains)}. " if gains else ""
-    hinge = results.get("04-distillation", {}).get("hinge") or []
-    for row in hinge:
+        if (row["subset"], row["measure"], row["minus"]) == ("all", "sum", "kd")
+    }
+    said = ""
+    if gain := gains.pop("dskd", None):
+        said = (
+            "Asked to tell synonyms from antonyms among words that training never related, DSKD − KD is "
+            f"{interval(*gain)} of the area under the curve, {verdict(*gain[1:], SMALLEST['area'])}. "
+        )
+    if gains:
+        controls = ", ".join(f"{METHODS[model]} {interval(*gain)}" for model, gain in gains.items())
+        said += f"On the same words the controls differ from KD by {controls}."
+    return said.strip()
+
+
+def _margin(results: Results) -> str:
+    for row in results.get("04-distillation", {}).get("hinge") or []:
         if row["when"] == "epoch 1":
-            said += (
+            return (
                 f"In the first epoch of training {row['share within the margin']:.1%} of the antonym senses chosen "
                 "lay within the margin; the others push nothing."
             )
-    return said.strip()
+    return ""
 
 
 def _counted(results: Results) -> str:
