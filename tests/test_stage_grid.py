@@ -94,6 +94,24 @@ def test_where_every_student_failed_the_teacher_is_judged_alone(finished):
     assert "not finite" in rows.failed["kd-alpha"] and rows.kl["teacher"] == 0 and rows.n["teacher"] > 0
 
 
+def test_a_student_whose_senses_cannot_be_made_is_a_row_of_its_own(finished, monkeypatch):
+    study, grid, words, found, _ = finished
+    senses = stages.senses
+
+    def short(study, words, *, k):
+        if k == 4:
+            raise MemoryError
+        return senses(study, words, k=k)
+
+    monkeypatch.setattr(stages, "senses", short)
+    cells = {"dskd-k4": {"method": "dskd", "layers": 5.0, "k": 4}, "kd-layers5": CELLS["kd-layers5"]}
+    two = Grid("two", "t", 1024, cells, {})
+    trained = stage_grid.train_grid(study, two, words)
+    assert list(trained) == list(cells) and trained["kd-layers5"] == found["kd-layers5"]
+    rows = stage_grid.judge_grid(study, two, trained, words).set_index("model")
+    assert rows.failed["dskd-k4"] == "MemoryError: " and rows.kl["kd-layers5"] > 0
+
+
 def test_students_are_judged_on_the_teachers_device(finished, llama, monkeypatch):
     study, grid, words, found, _ = finished
     elsewhere, judged = replace(study), {}
