@@ -22,7 +22,8 @@ def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], gri
     """What a study takes, in a few lines; makes its plan where there is none of what is asked for."""
     kept = plan.asked_plan(teacher, budget.name, bound)
     scaled, cost, settings = budget.scaled(kept["scale"]), teacher_cost(teacher), preset(teacher)
-    together, sizes = 2 + len(controls), [(len(grid.cells), grid.tokens) for grid in grids]
+    made = [grid.made_for(settings, scaled.training_tokens) for grid in grids]
+    together, sizes = 2 + len(controls), [(len(grid.cells), grid.tokens) for grid in made]
     students, counts = seeds * together, [count for count, _ in sizes]
     each = plan.student_gb(scaled, cost, settings["trainable_layers"])
     training = plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"])
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             if family := teacher_config(teacher).get("model_type"):  # of a preset it is known to be supported
                 check_architecture(teacher, family)
             for grid in grids:
-                checked(grid, teacher_cost(teacher)["layers"], preset(teacher))
+                checked(grid, teacher_cost(teacher)["layers"], preset(teacher), budget.training_tokens)
         seeds = given.seeds or str(budget.seeds)
         if not seeds.isdigit() or not int(seeds):
             raise ValueError(f"the number of training seeds must be at least 1: got {seeds!r}")

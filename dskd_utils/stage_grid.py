@@ -67,12 +67,18 @@ def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Obje
     return replace(Objective(**values), **stages.LOSS_CONTROLS.get(method, {}))
 
 
-def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any]) -> Grid:
-    """The grid, once each of its students has been found possible for a teacher of these layers and settings.
+def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any], training_tokens: int) -> Grid:
+    """The grid made for a teacher and a profile, once each of its students has been found possible.
+
+    Args:
+        grid: as it was read.
+        teacher_layers, preset: of the teacher.
+        training_tokens: of the profile.
 
     Raises:
-        ValueError: one is not; names the line of the file.
+        ValueError: a student is not possible; names the line of the file.
     """
+    grid = grid.made_for(preset, training_tokens)
     for name, settings in grid.cells.items():
         try:
             depth_of(settings, teacher_layers, preset)
@@ -99,7 +105,7 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Exc
         ValueError: an impossible student, before anything runs.
         OSError: a disk or a network failed, which is no student's fault; a second call goes on.
     """
-    checked(grid, study.teacher.num_layers, study.preset)
+    grid = checked(grid, study.teacher.num_layers, study.preset, study.profile.training_tokens)
     depths = {name: depth_of(one, study.teacher.num_layers, study.preset) for name, one in grid.cells.items()}
     first, *_ = depths.values()
     frozen = {layers - trained for layers, trained in depths.values()}
@@ -150,6 +156,7 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
         a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
         and `auc` with `_stderr` of each, `n` positions, and `failed`, why a student is not there.
     """
+    grid = grid.made_for(study.preset, study.profile.training_tokens)
     validation = stages.text(study).validation
     pairs = stages.probes(study, words, part="validation", limit=grid.pairs).pairs if grid.pairs else None
     folders = {name: place for name, place in found.items() if isinstance(place, Path)}
