@@ -104,11 +104,12 @@ def test_a_student_whose_senses_cannot_be_made_is_a_row_of_its_own(finished, mon
         return senses(study, words, k=k)
 
     monkeypatch.setattr(stages, "senses", short)
-    cells = {"dskd-k4": {"method": "dskd", "layers": 5.0, "k": 4}, "kd-layers5": CELLS["kd-layers5"]}
-    two = Grid("two", "t", 1024, cells, {})
-    trained = stage_grid.train_grid(study, two, words)
-    assert list(trained) == list(cells) and trained["kd-layers5"] == found["kd-layers5"]
-    rows = stage_grid.judge_grid(study, two, trained, words).set_index("model")
+    names = ("kd-layers3", "kd-layers5")
+    cells = {"dskd-k4": {"method": "dskd", "layers": 5.0, "k": 4}} | {name: CELLS[name] for name in names}
+    three = Grid("three", "t", 1024, cells, {})
+    trained = stage_grid.train_grid(study, three, words)
+    assert list(trained) == list(cells) and all(trained[name] == found[name] for name in names)
+    rows = stage_grid.judge_grid(study, three, trained, words).set_index("model")
     assert rows.failed["dskd-k4"] == "MemoryError: " and rows.kl["kd-layers5"] > 0
 
 
