@@ -36,7 +36,7 @@ help: ## print this list
 	@echo "          GRIDS=depth,tuning (or a path) for the page on ablations  ROUNDS=of timing for the page on costs"
 	@echo "          each of these four is the profile's where it is not given"
 	@echo "          MINUTES=60 takes as much of the profile's budget as fits these, in place of quick's own bound"
-	@echo "          WHERE=local (or slurm, kubernetes, or your own folder in workflow/profiles)"
+	@echo "          WHERE=local (or slurm, or your own folder in workflow/profiles)"
 	@echo "          ACCEPT_TERMS=gemma3-270m says that you accept the terms of that teacher"
 
 $(READY): pyproject.toml

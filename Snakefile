@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from dskd_utils.artefacts import files_digest, safe_name
+from dskd_utils.artefacts import files_digest, local_files, safe_name
 from dskd_utils.grid import read_grids
-from dskd_utils.profiles import ASKED, READS, count_controls, profile
+from dskd_utils.profiles import ASKED, READS, READS_IF_THERE, count_controls, profile
 
 # Jobs use the environment that snakemake runs in, activated or not.
 shell.prefix(f"set -euo pipefail; export PATH={Path(sys.executable).parent}:$PATH; ")
@@ -36,6 +36,15 @@ BUDGET = profile(PROFILE)
 GRIDS = read_grids(str(GIVEN.get("grids", BUDGET.grids)))
 LONG = {"06-ablations": GRIDS, "08-costs": GIVEN.get("rounds", BUDGET.cost_rounds)}
 NOTEBOOKS = [name for name in READS if LONG.get(name, True)]
+
+
+def before(notebook):
+    """The notebooks whose results one reads, of those that this study runs."""
+    return [*READS[notebook], *(name for name in READS_IF_THERE.get(notebook, []) if name in NOTEBOOKS)]
+
+
+SEEDS = int(GIVEN.get("seeds", BUDGET.seeds))
+COMPARED = 2 + count_controls(GIVEN.get("controls", BUDGET.controls))  # students of a seed
 FOLDER = "runs/{teacher}/{profile}"
 DATA_FILES = files_digest(os.environ.get("DSKD_DATA"))
 
@@ -43,8 +52,9 @@ DATA_FILES = files_digest(os.environ.get("DSKD_DATA"))
 def code(wildcards):
     """Sources whose change makes a notebook's results stale."""
     package = Path("dskd_utils")
-    rooms = [path for room in ROOMS[wildcards.notebook] for path in (package / room).glob("*.py")]
-    return sorted(map(str, [*rooms, *package.glob("*.py"), *package.rglob("*.yaml")]))
+    places = [package, *(package / room for room in ROOMS[wildcards.notebook])]
+    sources = [path for place in places for kind in ("*.py", "*.tsv") for path in place.glob(kind)]
+    return sorted(map(str, [*sources, *package.rglob("*.yaml")]))
 
 
 def planned(wildcards):
@@ -53,22 +63,24 @@ def planned(wildcards):
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def memory(wildcards):
-    """Main memory of a notebook in MB; students that train in one pass add up."""
-    plan, together = planned(wildcards), 0
-    if wildcards.notebook == "04-distillation":
-        together = 2 + count_controls(GIVEN.get("controls", BUDGET.controls))
-    if wildcards.notebook == "06-ablations":
-        together = max((len(grid.cells) for grid in GRIDS), default=0)
-    training = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
-    return int(1000 * max(plan.get("memory_gb", 8), training))
+def memory(wildcards, attempt):
+    """Main memory of a notebook in MB: students that train in one pass, or are judged, add up; more at every attempt."""
+    plan, notebook, together = planned(wildcards), wildcards.notebook, 0
+    if notebook == "05-evaluation":
+        needed = plan.get("judging_gb", 0) + SEEDS * COMPARED * plan.get("copy_gb", 0)
+    else:
+        if notebook == "04-distillation":
+            together = COMPARED
+        if notebook == "06-ablations":
+            together = max((len(grid.cells) for grid in GRIDS), default=0)
+        needed = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
+    return int(1000 * attempt * max(plan.get("memory_gb", 8), needed))
 
 
 def runtime(wildcards, attempt):
     """Minutes after which a cluster may stop a notebook: ample, and more at every attempt, which goes on."""
     plan = planned(wildcards)
-    students = int(GIVEN.get("seeds", BUDGET.seeds)) * (2 + count_controls(GIVEN.get("controls", BUDGET.controls)))
-    students += sum(len(grid.cells) for grid in GRIDS)
+    students = SEEDS * COMPARED + sum(len(grid.cells) for grid in GRIDS)
     # The plan's own minutes are those of two students.
     minutes = sum(plan.get("minutes", {}).values()) + (students - 2) * plan.get("student_minutes", 0)
     return attempt * max(60, int(3 * minutes))
@@ -101,9 +113,9 @@ rule notebook:
     input:
         source="notebooks/{notebook}.ipynb",
         code=code,
-        plan=f"{FOLDER}/plan.json",  # written anew only for other MINUTES
+        plan=f"{FOLDER}/plan.json",  # written anew for other MINUTES, numbers of the profile or machines
         grids=lambda w: [str(grid.path) for grid in GRIDS if w.notebook == "06-ablations"],
-        before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in READS[w.notebook]],
+        before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in before(w.notebook)],
     output:
         executed=f"{FOLDER}/notebooks/{{notebook}}.ipynb",
         result=f"{FOLDER}/results/{{notebook}}.json",
@@ -111,8 +123,9 @@ rule notebook:
         f"{FOLDER}/logs/{{notebook}}.log",
     params:
         teacher=lambda w: TEACHERS[w.teacher],
-        # Not in the command: other files in DATA_DIR change the text and add benchmarks, so all must run again.
+        # Not in the command: with other files in DATA_DIR or in a teacher's own folder all must run again.
         data=DATA_FILES,
+        weights=lambda w: local_files(TEACHERS[w.teacher]),
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in GIVEN.items() if ASKED[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8
@@ -120,11 +133,12 @@ rule notebook:
         mem_mb=memory,
         runtime=runtime,
     shell:
+        # Appended, so that what a failed attempt said is still there.
+        "(echo \"== $(date) on $(hostname)\"; "
         "OMP_NUM_THREADS={threads} papermill {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
-        " {params.asked}"
-        " > {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"
+        " {params.asked}) >> {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"
 
 
 rule book:

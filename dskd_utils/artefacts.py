@@ -71,11 +71,19 @@ def files_digest(folder: str | os.PathLike | None, *places: str) -> str:
     return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
+def local_files(teacher: str) -> str:
+    """Digest of names, sizes and times of change of a teacher's own files, of a folder or `.gguf`; else `"none"`."""
+    path = Path(teacher).expanduser()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return digest(stats) if stats else "none"
+
+
 def code_digest(*places: str) -> str:
-    """Digest of this package's Python and YAML sources in the named rooms or files (`"lexicon"`, `"plan.py"`)."""
+    """Digest of this package's sources in the named rooms or files (`"lexicon"`, `"plan.py"`): Python, YAML, labels."""
     package = Path(__file__).resolve().parent
     found = [p for place in places for p in ([package / place] if "." in place else (package / place).rglob("*"))]
-    sources = sorted(p for p in found if p.suffix in {".py", ".yaml"})
+    sources = sorted(p for p in found if p.suffix in {".py", ".yaml", ".tsv"})
     return digest([(str(p.relative_to(package)), file_sha256(p)) for p in sources])
 
 

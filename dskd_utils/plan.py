@@ -5,17 +5,21 @@ count of the floating-point operations of the stages. The faster format is used 
 """
 
 import json
+import logging
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dskd_utils.artefacts import project_root, safe_name, write_json
+from dskd_utils.artefacts import digest, hardware, project_root, safe_name, write_json
 from dskd_utils.profiles import SCALES, Profile, profile
 from dskd_utils.sources.assets import download_plan
 from dskd_utils.sources.teachers import preset, teacher_assets, teacher_cost
+
+logger = logging.getLogger(__name__)
 
 ASSETS = ("wikipedia-dump", "wikipedia-leads", "wordnet", "roget", "morphynet", "tasks")
 # Share of the measured matrix speed that a whole stage reaches, and the fixed seconds of seven notebooks, maps
@@ -29,6 +33,8 @@ KEPT = 150
 BYTES = {"float32": 4, "bfloat16": 2}  # of a weight
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
 PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
+# What a plan was made from, and how a difference is called.
+OTHER = {"minutes": "other minutes", "profile": "other numbers in the profile", "machine": "another machine"}
 BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
 
 
@@ -114,8 +120,22 @@ def student_gb(budget: Profile, cost: dict, trainable_layers: int) -> float:
     return round(trainable_layers * (16 * layer + KEPT * positions * cost["hidden"]) / 1e9, 2)
 
 
+def copy_gb(cost: dict, depth: float, dtype: str = "float32") -> float:
+    """Main memory of one student as a model of its own, in GB: embeddings, and its share `depth` of the layers."""
+    embeddings = cost["vocab"] * cost["hidden"]
+    return round(BYTES[dtype] * (embeddings + depth * (cost["parameters"] - embeddings)) / 1e9, 3)
+
+
+def judging_gb(cost: dict, depth: float, students: int = 2, dtype: str = "float32") -> float:
+    """Main memory of the page that judges: teacher, a student at its start and all trained students, each whole.
+
+    Their common layers are computed once but loaded with each of them; about 3 GB are for text, questions and logits.
+    """
+    return round(3 + BYTES[dtype] * cost["parameters"] / 1e9 + (1 + students) * copy_gb(cost, depth, dtype), 1)
+
+
 def memory_gb(cost: dict, each: float, students: int = 2, costs: bool = True, dtype: str = "float32") -> float:
-    """Main memory that a notebook of a study takes at most, about; the constants are fitted to pages that have run.
+    """Main memory that training takes at most, about; the constants are fitted to pages that have run.
 
     The most of two: the page on costs, with four copies of the teacher (itself, two students with what training them
     takes, and a plain loop to compare with), and a pass in which many students train.
@@ -164,7 +184,7 @@ def make_plan(
     budget, settings, cost = profile(profile_name), preset(teacher), teacher_cost(teacher)
     speeds = speeds or measure_machine()
     dtype = "bfloat16" if speeds["bfloat16"] > BF16_GAIN * speeds["float32"] else "float32"
-    bound = minutes or budget.minutes
+    bound = _bound(profile_name, minutes)
     took = {scale: forecast(teacher, budget.scaled(scale), speeds[dtype]) for scale in SCALES}
     fits = [scale for scale in SCALES if bound is None or sum(took[scale].values()) <= bound]
     scale = fits[0] if fits else SCALES[-1]
@@ -182,12 +202,25 @@ def make_plan(
         "minutes": took[scale],
         "student_minutes": round(sum(three.values()) - sum(took[scale].values()), 1),
         "downloads": [{"asset": name, "mb": round(size / 1e6, 1)} for name, size in download_plan(needed)],
-        "memory_gb": memory_gb(cost, each, dtype=dtype),
+        "memory_gb": max(memory_gb(cost, each, dtype=dtype), judging_gb(cost, settings["depth"], dtype=dtype)),
         "training_gb": memory_gb(cost, each, 0, costs=False, dtype=dtype),
         "student_gb": each,
+        "judging_gb": judging_gb(cost, settings["depth"], 0, dtype),
+        "copy_gb": copy_gb(cost, settings["depth"], dtype),
         "disk_gb": disk_gb(used, cost, settings["depth"], dtype=dtype),
         "training_tokens": used.training_tokens,
+        "made_from": made_from(profile_name, minutes),
     }
+
+
+def made_from(profile_name: str, minutes: float | None = None) -> dict[str, Any]:
+    """What a plan depends on: the minutes asked for, the profile's numbers, this machine.
+
+    A machine is told by its processors and accelerators and not by its name: the nodes of a cluster share a plan.
+    """
+    facts = hardware()
+    machine = {name: facts[name] for name in ("architecture", "vector_unit", "cores", "accelerators")}
+    return {"minutes": minutes, "profile": digest(asdict(profile(profile_name))), "machine": machine}
 
 
 def plan_path(teacher: str, profile_name: str) -> Path:
@@ -195,17 +228,49 @@ def plan_path(teacher: str, profile_name: str) -> Path:
     return project_root() / "runs" / safe_name(teacher) / profile_name / "plan.json"
 
 
-def plan_of(teacher: str, profile_name: str, minutes: float | None = None) -> dict:
-    """The kept plan of a study, made now if there is none, or none of these minutes."""
+def plan_of(teacher: str, profile_name: str) -> dict:
+    """The kept plan of a study, whoever asked for it with whatever minutes; made now if there is none.
+
+    One of other numbers of the profile is made anew with its own minutes.
+    """
     path = plan_path(teacher, profile_name)
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if minutes is None or kept.get("bound") == minutes:
-            return kept
-    fixed = profile(profile_name).minutes is None and minutes is None
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    then = (kept or {}).get("made_from", {})
+    if kept and then.get("profile") in (None, made_from(profile_name)["profile"]):
+        return kept
+    return _made(teacher, profile_name, then.get("minutes"))
+
+
+def asked_plan(teacher: str, profile_name: str, minutes: float | None = None) -> dict:
+    """The plan of a study that is asked for: the kept one where all is as it was, else one made anew, and says why.
+
+    Args:
+        teacher, profile_name: as in `make_plan`.
+        minutes: as in `make_plan`; None also where an earlier call gave some.
+    """
+    path = plan_path(teacher, profile_name)
+    if not path.is_file():
+        return _made(teacher, profile_name, minutes)
+    kept, now = json.loads(path.read_text(encoding="utf-8")), made_from(profile_name, minutes)
+    # A plan of an earlier version says its bound alone.
+    same = kept.get("bound") == _bound(profile_name, minutes)
+    then = kept.get("made_from") or now | {"minutes": minutes if same else kept["bound"]}
+    changed = [words for name, words in OTHER.items() if then[name] != now[name]]
+    if not changed:
+        return kept
+    logger.warning("the plan of %s at %s is made anew for %s", teacher, profile_name, " and ".join(changed))
+    return _made(teacher, profile_name, minutes)
+
+
+def _bound(profile_name: str, minutes: float | None) -> float | None:
+    return minutes or profile(profile_name).minutes
+
+
+def _made(teacher: str, profile_name: str, minutes: float | None) -> dict:
     # A fixed budget needs no measurement; a short one still chooses the number format.
-    made = make_plan(teacher, profile_name, speeds=measure_machine(1.0 if fixed else 10.0), minutes=minutes)
-    write_json(path, made)
+    speeds = measure_machine(1.0 if _bound(profile_name, minutes) is None else 10.0)
+    made = make_plan(teacher, profile_name, speeds=speeds, minutes=minutes)
+    write_json(plan_path(teacher, profile_name), made)
     return made
 
 

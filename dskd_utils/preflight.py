@@ -2,7 +2,7 @@
 
 `python -m dskd_utils.preflight --teacher NAME [NAME ...] --profile PROFILE`: whether the teachers may be read, whether
 the grids and controls that are asked for can be made of them, and what each study takes in downloads, minutes, memory
-and disk. The plan of each study is kept, so that a second call uses the same budgets.
+and disk. The plan of each study is kept, so that the same call uses the same budgets again.
 """
 
 import argparse
@@ -19,15 +19,17 @@ from dskd_utils.stages import control_names
 
 
 def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], grids: Sequence[Grid], bound=None) -> str:
-    """What a study takes, in a few lines; makes its plan where there is none."""
-    kept = plan.plan_of(teacher, budget.name, bound)
+    """What a study takes, in a few lines; makes its plan where there is none of what is asked for."""
+    kept = plan.asked_plan(teacher, budget.name, bound)
     scaled, cost, settings = budget.scaled(kept["scale"]), teacher_cost(teacher), preset(teacher)
-    together, sizes = 2 + len(controls), [(len(grid.cells), grid.tokens) for grid in grids]
+    made = [grid.made_for(settings, scaled.training_tokens) for grid in grids]
+    together, sizes = 2 + len(controls), [(len(grid.cells), grid.tokens) for grid in made]
     students, counts = seeds * together, [count for count, _ in sizes]
     each = plan.student_gb(scaled, cost, settings["trainable_layers"])
+    training = plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"])
     asked = {
         "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes, seeds),
-        "memory_gb": plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"]),
+        "memory_gb": max(training, plan.judging_gb(cost, settings["depth"], students, kept["dtype"])),
         "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts), kept["dtype"]),
     }
     return plan.describe(kept | asked)
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             if family := teacher_config(teacher).get("model_type"):  # of a preset it is known to be supported
                 check_architecture(teacher, family)
             for grid in grids:
-                checked(grid, teacher_cost(teacher)["layers"], preset(teacher))
+                checked(grid, teacher_cost(teacher)["layers"], preset(teacher), budget.training_tokens)
         seeds = given.seeds or str(budget.seeds)
         if not seeds.isdigit() or not int(seeds):
             raise ValueError(f"the number of training seeds must be at least 1: got {seeds!r}")

@@ -67,12 +67,18 @@ def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Obje
     return replace(Objective(**values), **stages.LOSS_CONTROLS.get(method, {}))
 
 
-def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any]) -> Grid:
-    """The grid, once each of its students has been found possible for a teacher of these layers and settings.
+def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any], training_tokens: int) -> Grid:
+    """The grid made for a teacher and a profile, once each of its students has been found possible.
+
+    Args:
+        grid: as it was read.
+        teacher_layers, preset: of the teacher.
+        training_tokens: of the profile.
 
     Raises:
-        ValueError: one is not; names the line of the file.
+        ValueError: a student is not possible; names the line of the file.
     """
+    grid = grid.made_for(preset, training_tokens)
     for name, settings in grid.cells.items():
         try:
             depth_of(settings, teacher_layers, preset)
@@ -84,7 +90,7 @@ def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any]) -> Grid:
     return grid
 
 
-def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | FloatingPointError]:
+def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Exception]:
     """Train every student of a grid in one pass over one store; found where they are there.
 
     Args:
@@ -94,14 +100,28 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Flo
 
     Returns:
         by name the student's folder, or the error that stopped it.
+
+    Raises:
+        ValueError: an impossible student, before anything runs.
+        OSError: a disk or a network failed, which is no student's fault; a second call goes on.
     """
-    checked(grid, study.teacher.num_layers, study.preset)
+    grid = checked(grid, study.teacher.num_layers, study.preset, study.profile.training_tokens)
     depths = {name: depth_of(one, study.teacher.num_layers, study.preset) for name, one in grid.cells.items()}
     first, *_ = depths.values()
     frozen = {layers - trained for layers, trained in depths.values()}
     store = stages.states(study, *first, more=frozen, tokens=grid.tokens)
-    cells = {name: _cell(study, name, settings, depths[name], words, store) for name, settings in grid.cells.items()}
-    return dict(zip(cells, distill_together(list(cells.values()), store[0]), strict=True))
+    cells: dict[str, Cell] = {}
+    errors: dict[str, Exception] = {}
+    for name, settings in grid.cells.items():
+        try:
+            cells[name] = _cell(study, name, settings, depths[name], words, store)
+        except OSError:
+            raise
+        except Exception as error:
+            logger.warning("%s failed: %s: %s", name, type(error).__name__, error)
+            errors[name] = error.with_traceback(None)
+    found = dict(zip(cells, distill_together(list(cells.values()), store[0]), strict=True)) | errors
+    return {name: found[name] for name in grid.cells}
 
 
 def _cell(study: Study, name: str, settings: dict, depth: tuple[int, int], words: Lexicon, store: tuple) -> Cell:
@@ -118,9 +138,7 @@ def _cell(study: Study, name: str, settings: dict, depth: tuple[int, int], words
     return stages.cell(study, name, objective=objective, schedule=schedule, nearest=nearest, store=store[1], **options)
 
 
-def judge_grid(
-    study: Study, grid: Grid, found: Mapping[str, Path | FloatingPointError], words: Lexicon
-) -> pd.DataFrame:
+def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], words: Lexicon) -> pd.DataFrame:
     """How near each student of a grid is to its teacher on the validation text, which settings are chosen on.
 
     Where the grid asks for pairs, also whether a student tells synonyms of validation words from antonyms: `auc`, the
@@ -136,8 +154,10 @@ def judge_grid(
 
     Returns:
         a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
-        and `auc` with `_stderr` of each, `n` positions, and `failed`, why a student is not there.
+        and `auc` with `_stderr` of each, `n` positions, `pairs` of words that were asked about, and `failed`, why a
+        student is not there.
     """
+    grid = grid.made_for(study.preset, study.profile.training_tokens)
     validation = stages.text(study).validation
     pairs = stages.probes(study, words, part="validation", limit=grid.pairs).pairs if grid.pairs else None
     folders = {name: place for name, place in found.items() if isinstance(place, Path)}
@@ -170,10 +190,11 @@ def judge_grid(
     wide = rows.pivot(index="model", columns="metric", values="value")
     wide = wide.join(rows.pivot(index="model", columns="metric", values="stderr").add_suffix("_stderr"))
     wide["n"] = rows.groupby("model").n.first()
+    wide["pairs"] = rows[rows.metric == "auc"].set_index("model").n
     settings = pd.DataFrame.from_dict({**grid.cells, "teacher": {"method": "teacher"}}, orient="index")
     settings["layers"] = [depth_of(cell, study.teacher.num_layers, study.preset)[0] for cell in grid.cells.values()] + [
         study.teacher.num_layers
     ]
-    errors = {name: str(place) for name, place in found.items() if not isinstance(place, Path)}
+    errors = {name: f"{type(place).__name__}: {place}" for name, place in found.items() if not isinstance(place, Path)}
     settings["failed"] = [errors.get(name, "") for name in settings.index]
     return settings.join(wide).rename_axis("model").reset_index()

@@ -135,12 +135,19 @@ def students(study: Study, cells: Mapping[str, Cell]) -> dict[str, Path | Floati
     """The folders of several students of one split layer, trained in one pass over the store where they are not there.
 
     A student whose loss is not finite has its error in place of its folder.
+
+    Raises:
+        Exception: what else stopped a student, once the others are there.
     """
     if not cells:
         return {}
     one = next(iter(cells.values())).student
     store, _ = states(study, len(one.layers), one.trainable_layers)
-    return dict(zip(cells, distill_together(list(cells.values()), store), strict=True))
+    found = dict(zip(cells, distill_together(list(cells.values()), store), strict=True))
+    for place in found.values():
+        if isinstance(place, Exception) and not isinstance(place, FloatingPointError):
+            raise place
+    return found
 
 
 def control_cells(

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from dskd_utils import artefacts
 from dskd_utils.artefacts import (
     atomic_folder,
     atomic_path,
@@ -15,6 +16,7 @@ from dskd_utils.artefacts import (
     code_digest,
     digest,
     files_digest,
+    local_files,
     read_json,
     read_manifest,
     safe_name,
@@ -102,6 +104,20 @@ def test_the_digest_of_a_folder_changes_with_its_files_and_with_nothing_else(tmp
     assert files_digest(tmp_path) == seen[-1] and files_digest(tmp_path, "lexical") == seen[0]
 
 
+def test_a_teachers_own_files_are_told_by_name_size_and_time(tmp_path):
+    assert local_files("smollm2-135m") == local_files("owner/name") == "none"
+    folder, file = tmp_path / "teacher", tmp_path / "teacher.gguf"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"old")
+    file.write_bytes(b"old")
+    before = [local_files(str(path)) for path in (folder, file)]
+    assert before == [local_files(f"{folder}/"), local_files(str(file))] and "none" not in before
+    for path in (folder / "model.safetensors", file):
+        os.utime(path, ns=(1, 1))
+    after = [local_files(str(path)) for path in (folder, file)]
+    assert not set(before) & set(after)
+
+
 def test_truncated_json_is_named_with_its_line(tmp_path):
     (tmp_path / "x.json").write_text('{"a": 1,\n')
     with pytest.raises(ValueError, match=r"x\.json is not valid JSON \(line 2\)"):
@@ -114,6 +130,14 @@ def test_digests_ignore_the_order_of_keys_and_notice_values():
 
 def test_a_code_digest_is_of_the_named_places_alone():
     assert code_digest("lexicon") != code_digest("lexicon", "senses") != code_digest("senses/kmeans.py")
+
+
+def test_labels_by_hand_are_part_of_the_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(artefacts, "__file__", str(tmp_path / "artefacts.py"))
+    (tmp_path / "lexicon").mkdir()
+    labels = tmp_path / "lexicon" / "labels.tsv"
+    digests = {labels.write_text(text) and code_digest("lexicon") for text in ("happy\t1\n", "happy\t0\n")}
+    assert len(digests) == 2
 
 
 def test_numpy_values_are_written_as_plain_numbers(tmp_path):

@@ -2,13 +2,24 @@
 
 import pytest
 
+from dskd_utils.distill.candidates import NEAREST
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
-from dskd_utils.grid import FOLDER, cell_name, read_grid
-from dskd_utils.profiles import profiles
-from dskd_utils.stage_grid import depth_of, objective_of
+from dskd_utils.grid import FOLDER, SETTINGS, Grid, cell_name, read_grid
+from dskd_utils.profiles import profile, profiles
+from dskd_utils.sources.teachers import preset
+from dskd_utils.stage_grid import checked, depth_of, objective_of
 
-PRESET = {"alpha": 1.0, "temperature": 2.0, "beta": 1.5, "margin": 1.0, "kappa": 5, "depth": 0.8, "trainable_layers": 2}
+PRESET = {
+    "lr": 2e-3,
+    "alpha": 1.0,
+    "temperature": 2.0,
+    "beta": 1.5,
+    "margin": 1.0,
+    "kappa": 5,
+    "depth": 0.8,
+    "trainable_layers": 2,
+}
 
 
 def test_a_block_stands_for_the_product_of_its_lists(tmp_path):
@@ -45,8 +56,21 @@ def test_the_packaged_grids_can_be_trained_and_are_what_the_profiles_name():
         ("title: t\nvary: []\n", "must have the fields title, tokens and vary"),
         ("title: t\ntokens: 1\nvary: []\n", "has no student"),
         ("title: t\ntokens: [1\nvary: []\n", "wrong.yaml is not YAML: while parsing"),
-        ("title: t\ntokens: many\nvary: []\n", "tokens must be a number of training tokens"),
-        ("title: t\ntokens: 1\npairs: -1\nvary: []\n", "pairs must be a number of word pairs"),
+        ("title: t\ntokens: many\nvary: []\n", "line 2: tokens must be a number of training tokens"),
+        ("title: t\ntokens: 101%\nvary: []\n", "line 2: tokens must be .* or a share such as 5%"),
+        ("title: t\ntokens: 1\npairs: -1\nvary: []\n", "line 3: pairs must be a number of word pairs"),
+        ("title: t\ntokens: 1\nvary: 3\n", "wrong.yaml, line 3: vary must be a list of blocks"),
+        ("title: t\ntokens: 1\nvary: {kappa: [1]}\n", "wrong.yaml, line 3: vary must be a list of blocks"),
+        ("title: t\ntokens: 1\nvary:\n- k: [1]\n- kappa: [21]\n", "line 5: kappa must be at most 20, got 21"),
+        ("title: t\ntokens: 1\nvary:\n- share: [1.5]\n", "line 4: share must be at most 1, got 1.5"),
+        ("title: t\ntokens: 1\nvary:\n- dropout: [1.0]\n", "line 4: dropout must be below 1, got 1.0"),
+        ("title: t\ntokens: 1\nvary:\n- margin_quantile: [1]\n", "line 4: margin_quantile must be below 1, got 1"),
+        ("title: t\ntokens: 1\nvary:\n- alpha: [.inf]\n", "line 4: alpha must be a finite number, got inf"),
+        (
+            "title: t\ntokens: 1\nvary:\n- lr: [0x]\n",
+            "line 4: lr must be float, got '0x'.*0.5x is half the teacher's own",
+        ),
+        ("title: t\ntokens: 1\nvary:\n- alpha: [2x]\n", "line 4: alpha must be float, got '2x'"),
         ("title: t\ntokens: 1\nvary:\n- kappa: 3\n", "line 4: a block is settings with a list of values"),
         ("title: t\ntokens: 1\nvary:\n- gamma: [1]\n", "line 4: a grid cannot vary 'gamma', choose among method"),
         ("title: t\ntokens: 1\nvary:\n- kappa: [1]\n  lr: [1e-3]\n", "line 5: lr must be float, got '1e-3'.*1.0e-3"),
@@ -63,6 +87,52 @@ def test_a_wrong_grid_is_refused_with_the_cure(text, message, tmp_path):
     (tmp_path / "wrong.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_grid(str(tmp_path / "wrong.yaml"))
+
+
+def test_no_more_candidates_can_be_asked_for_than_are_looked_up():
+    assert SETTINGS["kappa"][2] == f"at most {NEAREST}"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("0", 0), ("10", 10), ("17%", 0.17), ("5%", 0.05), ("0.5%", 0.005), ("100%", 0)]
+)
+def test_tokens_are_a_number_or_a_share(tmp_path, written, read):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"title: t\ntokens: {written}\nvary: [{{kappa: [1]}}]\n")
+    grid = read_grid(str(path))
+    assert grid.tokens == pytest.approx(read)
+    assert grid.made_for(PRESET, 1000).tokens == (read if read >= 1 else round(1000 * read))
+
+
+def test_a_share_of_the_tokens_grows_with_the_profile_and_is_what_it_was_at_full():
+    tokens = {name: {grid: read_grid(grid).made_for(PRESET, profile(name).training_tokens).tokens
+                     for grid in ("depth", "weights", "tuning")} for name in ("full", "paper")}  # fmt: skip
+    assert tokens["full"] == {"depth": 100_000, "weights": 100_000, "tuning": 30_000}
+    assert tokens["paper"]["tuning"] == 1_000_000 and tokens["paper"]["depth"] > 3_000_000
+
+
+def test_learning_rates_are_multiples_of_the_teachers_own():
+    rates = {}
+    for teacher in ("smollm2-135m", "llama-3-8b-instruct"):
+        made = checked(read_grid("tuning"), 32, preset(teacher), 600_000)
+        rates[teacher] = [cell["lr"] for cell in made.cells.values() if cell["method"] == "kd" and "lr" in cell]
+        assert made.made_for(preset(teacher), 600_000) == made, "numbers stay"
+    assert rates["smollm2-135m"] == [1e-3, 2e-3, 4e-3, 5e-4]
+    assert rates["llama-3-8b-instruct"] == pytest.approx([2.5e-5, 5e-5, 1e-4, 1.25e-5])
+    assert {"kd-lr0.001", "dskd-lr0.0005"} <= set(checked(read_grid("tuning"), 30, PRESET, 1).cells), "as by numbers"
+
+
+def test_the_papers_profile_tries_the_papers_learning_rates():
+    assert "learning-rates" in profile("paper").grids.split(",")
+    cells = read_grid("learning-rates").cells.values()
+    assert {cell["lr"] for cell in cells if cell["method"] == "dskd"} == {5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4}
+
+
+def test_a_rate_that_is_there_as_a_multiple_too_is_refused():
+    twice = Grid("mine", "t", 0, {"a": {"method": "kd", "lr": "1x"}, "kd-lr0.002": {"method": "kd", "lr": 2e-3}},
+                 {"a": 4, "kd-lr0.002": 5})  # fmt: skip
+    with pytest.raises(ValueError, match="grid mine, line 5: with this teacher's learning rate of 0.002 the student"):
+        twice.made_for(PRESET, 10)
 
 
 def test_an_unknown_grid_names_those_that_exist():

@@ -56,8 +56,33 @@ def test_the_plan_is_kept_so_that_a_second_call_uses_the_same_budgets(tmp_path, 
     monkeypatch.setattr(plan, "measure_machine", lambda seconds: measured.append(seconds) or SLOW)
     first, second = plan.plan_of("smollm2-135m", "quick"), plan.plan_of("smollm2-135m", "quick")
     assert first == second and measured == [10.0]
-    longer = plan.plan_of("smollm2-135m", "quick", 60)
-    assert longer["scale"] > first["scale"] and plan.plan_of("smollm2-135m", "quick") == longer and len(measured) == 2
+    longer = plan.asked_plan("smollm2-135m", "quick", 60)
+    assert longer["scale"] > first["scale"] and len(measured) == 2
+    assert longer == plan.asked_plan("smollm2-135m", "quick", 60) == plan.plan_of("smollm2-135m", "quick"), "resumed"
+    assert plan.asked_plan("smollm2-135m", "quick") == first and len(measured) == 3, "these minutes were that call's"
+
+
+def test_a_plan_of_other_numbers_or_of_another_machine_is_made_anew_and_says_why(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
+    bounded = plan.asked_plan("smollm2-135m", "full", 60)
+    assert bounded["scale"] < 1
+    monkeypatch.setattr(plan, "profile", lambda name: replace(profile(name), squad_questions=7))
+    assert plan.plan_of("smollm2-135m", "full")["bound"] == 60, "a notebook keeps the minutes that were asked for"
+    monkeypatch.setattr(plan, "hardware", lambda: dict.fromkeys(bounded["made_from"]["machine"], "other"))
+    assert plan.plan_of("smollm2-135m", "full")["made_from"]["machine"] == bounded["made_from"]["machine"]
+    assert plan.asked_plan("smollm2-135m", "full")["scale"] == 1
+    assert "smollm2-135m at full is made anew for other minutes and another machine" in caplog.text
+
+
+def test_a_plan_of_an_earlier_version_is_kept_where_its_bound_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
+    old = plan.asked_plan("smollm2-135m", "quick")
+    del old["made_from"]
+    plan.write_json(plan.plan_path("smollm2-135m", "quick"), old)
+    assert plan.asked_plan("smollm2-135m", "quick") == plan.plan_of("smollm2-135m", "quick") == old
+    assert plan.asked_plan("smollm2-135m", "quick", 60)["made_from"]["minutes"] == 60
 
 
 def test_minutes_bound_any_profile():
@@ -156,10 +181,18 @@ def test_what_is_said_counts_the_memory_of_one_pass_and_the_folders_of_all(tmp_p
         return [float(line.split("about")[1].split()[0]) for line in lines[-2:]]
 
     two, three_seeds, search = told(), told("--seeds", "3"), told("--grids", "search")
-    assert two[0] == three_seeds[0] < search[0] and two[1] < three_seeds[1] < search[1]
+    assert two[0] < three_seeds[0] < search[0] and two[1] < three_seeds[1] < search[1]
     kept = plan.plan_of("smollm2-135m", "quick")
+    assert three_seeds[0] == pytest.approx(kept["judging_gb"] + 6 * kept["copy_gb"], abs=0.11)
     assert kept["memory_gb"] == two[0]
     assert search[0] == pytest.approx(kept["training_gb"] + 24 * kept["student_gb"], abs=0.06)
+
+
+def test_thirty_students_are_judged_within_the_memory_that_is_asked_for():
+    cost = teacher_cost("smollm2-135m")
+    # The search's page on evaluation held 9.99 GiB, gemma3-270m's with three students 4.71, both in bf16.
+    assert 9.99 * 2**30 / 1e9 < plan.judging_gb(cost, 0.9, 30, "bfloat16") < 12
+    assert 4.71 * 2**30 / 1e9 < plan.judging_gb(teacher_cost("gemma3-270m"), 0.9, 3, "bfloat16") < 6
 
 
 def test_controls_are_counted_without_the_packages_that_train_them():

@@ -94,6 +94,25 @@ def test_where_every_student_failed_the_teacher_is_judged_alone(finished):
     assert "not finite" in rows.failed["kd-alpha"] and rows.kl["teacher"] == 0 and rows.n["teacher"] > 0
 
 
+def test_a_student_whose_senses_cannot_be_made_is_a_row_of_its_own(finished, monkeypatch):
+    study, grid, words, found, _ = finished
+    senses = stages.senses
+
+    def short(study, words, *, k):
+        if k == 4:
+            raise MemoryError
+        return senses(study, words, k=k)
+
+    monkeypatch.setattr(stages, "senses", short)
+    names = ("kd-layers3", "kd-layers5")
+    cells = {"dskd-k4": {"method": "dskd", "layers": 5.0, "k": 4}} | {name: CELLS[name] for name in names}
+    three = Grid("three", "t", 1024, cells, {})
+    trained = stage_grid.train_grid(study, three, words)
+    assert list(trained) == list(cells) and all(trained[name] == found[name] for name in names)
+    rows = stage_grid.judge_grid(study, three, trained, words).set_index("model")
+    assert rows.failed["dskd-k4"] == "MemoryError: " and rows.kl["kd-layers5"] > 0
+
+
 def test_students_are_judged_on_the_teachers_device(finished, llama, monkeypatch):
     study, grid, words, found, _ = finished
     elsewhere, judged = replace(study), {}

@@ -30,8 +30,13 @@ def take_step(trainees: list[Trainee], states: States, step: int, run: Accelerat
     if taken:
         run.backward(sum(total for _, total, _ in taken))
     for trainee, _, row in taken:
-        trainee.step(run, row)
-    return [row for _, _, row in taken]
+        try:
+            trainee.step(run, row)
+        except Exception as error:  # its weights may have moved in part, so it cannot take the step again
+            if run.num_processes > 1:
+                raise
+            trainee.error = error.with_traceback(None)
+    return [row for trainee, _, row in taken if trainee.error is None]
 
 
 def _losses(

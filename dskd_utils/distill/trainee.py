@@ -83,7 +83,7 @@ class Trainee:
 
     def __init__(self, cell: Cell, states: States, run: Accelerator):
         self.cell, self.started = cell, time.monotonic()
-        self.error: FloatingPointError | None = None
+        self.error: Exception | None = None
         student, schedule = cell.student, cell.schedule
         self.objective = cell.objective
         if cell.objective.uses_senses and cell.objective.margin_quantile:

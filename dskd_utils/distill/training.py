@@ -1,5 +1,6 @@
 """Training a student on the teacher's stored states (paper, section 4.2; NOTES 11, 19, 31)."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from dskd_utils.distill.steps import take_step
 from dskd_utils.distill.students import Student
 from dskd_utils.distill.trainee import Cell, Schedule, Trainee
 from dskd_utils.senses.live_states import States
+
+logger = logging.getLogger(__name__)
 
 LONGEST = 300.0  # seconds without a checkpoint, also where many students share steps that take long
 
@@ -47,12 +50,12 @@ def distill(
         FloatingPointError: the loss is not finite; names the step and the last good checkpoint.
     """
     (found,) = distill_together([Cell(student, folder, objective, schedule, index, card or {})], states)
-    if isinstance(found, FloatingPointError):
+    if isinstance(found, Exception):
         raise found
     return found
 
 
-def distill_together(cells: Sequence[Cell], states: States) -> list[Path | FloatingPointError]:
+def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Exception]:
     """Train several students in one pass over the store: each batch is read, and the teacher's part computed, once.
 
     A student ends with the weights that it would have had alone. Each has its own checkpoint, and one that was cut off
@@ -64,11 +67,14 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Float
         states: the teacher's states; must hold every cell's number of frozen layers.
 
     Returns:
-        for each cell its folder, or the error that stopped it: a loss that is not finite ends one cell, not the others.
+        for each cell its folder, or the error that stopped it: a loss that is not finite, a margin that cannot be
+        measured or memory that runs out ends one cell, not the others. Where processes share the work only the first of
+        these does.
 
     Raises:
         ValueError: the store lacks a split layer, senses are missing, the cells do not share their batches, two of
             them have one folder, or the launch would split the trained layers over devices.
+        OSError: a disk or a network failed, which is no student's fault; a second call goes on.
     """
     if len({cell.folder for cell in cells}) < len(cells):
         raise ValueError("two cells have the same folder: give each student a folder of its own")
@@ -80,12 +86,18 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Float
     waiting = [cell for cell in cells if not (cell.folder / "manifest.json").is_file()]
     for cell in waiting:
         _check(cell, states)
-    errors: dict[Path, FloatingPointError] = {}
+    errors: dict[Path, Exception] = {}
     if waiting:
         run = Accelerator(cpu=waiting[0].student.teacher.model.device.type == "cpu")
         _check_launch(run)
-        trainees = [Trainee(cell, states, run) for cell in waiting]
-        _train(trainees, states, run)
+        trainees = []
+        for cell in waiting:
+            try:
+                trainees.append(Trainee(cell, states, run))
+            except Exception as error:
+                errors[cell.folder] = _own(error, cell, run)
+        if trainees:
+            _train(trainees, states, run)
         for trainee in trainees:
             if trainee.error is not None:
                 errors[trainee.cell.folder] = trainee.error
@@ -93,6 +105,14 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Float
                 trainee.finish()
         run.wait_for_everyone()
     return [errors.get(cell.folder, cell.folder) for cell in cells]
+
+
+def _own(error: Exception, cell: Cell, run: Accelerator) -> Exception:
+    """The error as a student's own, without what it holds in memory; raised where it is that of all."""
+    if isinstance(error, OSError) or run.num_processes > 1:  # the other processes would wait for this one
+        raise error
+    logger.warning("%s failed: %s: %s", cell.folder.name, type(error).__name__, error)
+    return error.with_traceback(None)
 
 
 def _check_launch(run: Accelerator) -> None:
@@ -122,7 +142,7 @@ def _train(trainees: list[Trainee], states: States, run: Accelerator) -> None:
         for step in range(first, steps):
             began = time.perf_counter()
             here = [trainee for trainee in trainees if trainee.error is None and len(trainee.rows) == step]
-            rows = take_step(here, states, step, run)
+            rows = _step(here, states, step, run)
             if not any(trainee.error is None for trainee in trainees):
                 break
             seconds = time.perf_counter() - began
@@ -139,6 +159,21 @@ def _train(trainees: list[Trainee], states: States, run: Accelerator) -> None:
                 tokens = len(here) * rows[0]["tokens"] / seconds
                 bar.set_postfix(ce=f"{rows[0]['ce']:.3f}", kl=f"{rows[0]['kl']:.3f}", tok_s=f"{tokens:.0f}")
             bar.update()
+
+
+def _step(trainees: list[Trainee], states: States, step: int, run: Accelerator) -> list[dict[str, float]]:
+    """One step of all; where that fails each takes it alone, so that an error ends the student that it is of."""
+    try:
+        return take_step(trainees, states, step, run)
+    except Exception as error:
+        if len(trainees) == 1 or isinstance(error, OSError) or run.num_processes > 1:
+            trainees[0].error = _own(error, trainees[0].cell, run)
+            return []
+        logger.warning("step %d of %d students failed (%s), each takes it alone", step, len(trainees), error)
+    for trainee in trainees:
+        trainee.optimizer.zero_grad()
+    left = [trainee for trainee in trainees if trainee.error is None and len(trainee.rows) == step]
+    return [row for trainee in left for row in _step([trainee], states, step, run)]
 
 
 def training_log(folder: Path) -> pd.DataFrame:

@@ -64,6 +64,9 @@ def _is_noise(output: nbformat.NotebookNode) -> bool:
 def stage(studies: Sequence[str], out: Path) -> None:
     """Lay out the book's sources in `out`: the committed book, with the given runs in place of its studies.
 
+    Nothing of a committed study of the same teacher is left but the runs beside the batch, which stand under their own
+    names: what another commit, machine or profile has measured decides nothing in this run's book.
+
     Args:
         studies: `<teacher>/<profile>` of each run, as folder names below `runs/`.
         out: a folder that does not exist yet.
@@ -72,7 +75,11 @@ def stage(studies: Sequence[str], out: Path) -> None:
     names = []
     for study in studies:
         teacher, profile = study.split("/")
-        collect(teacher, profile, out / "studies" / teacher)
+        own = out / "studies" / teacher
+        for page in own.glob("*.ipynb"):
+            page.unlink()
+        shutil.rmtree(own / "results", ignore_errors=True)
+        collect(teacher, profile, own)
         names.append(teacher)
     committed = sorted(p.name for p in (out / "studies").iterdir() if p.is_dir() and p.name not in names)
     toc = yaml.safe_load((out / "_toc.yml").read_text(encoding="utf-8"))
@@ -83,6 +90,8 @@ def stage(studies: Sequence[str], out: Path) -> None:
 def adopt(teacher: str, profile: str, run: str = "") -> None:
     """Copy a run into `book/studies`, to be committed, and list its pages in the book's table of contents.
 
+    Pages that the run does not have stay as they are: a study can come from several runs, and the foot of every page
+    names its own.
     A run beside the batch goes to a folder of its name below the teacher's; which page it belongs under is not known
     here, so its pages are listed by hand.
     """

@@ -11,18 +11,28 @@ from dskd_utils import readme
 from dskd_utils.study import assignments
 
 ROOT = Path(__file__).resolve().parents[2]
+SEARCH = readme.load_results(ROOT, run="search")
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_its_numbers_are_those_of_the_committed_results():
-    assert readme.rewritten(TEXT, readme.load_results(ROOT)) == TEXT, "run `python -m dskd_utils.readme`"
+    made = readme.rewritten(TEXT, readme.load_results(ROOT), SEARCH)
+    assert made == TEXT, "run `python -m dskd_utils.readme`"
 
 
 def test_other_results_would_change_it():
     results = json.loads(json.dumps(readme.load_results(ROOT)))
     for row in results["05-evaluation"]["held_out"]:
         row["value"] += 1
-    assert readme.rewritten(TEXT, results) != TEXT
+    assert readme.rewritten(TEXT, results, SEARCH) != TEXT
+
+
+def test_the_time_of_the_committed_pages_counts_those_of_the_search():
+    results = readme.load_results(ROOT)
+    minutes = sum(record["provenance"]["seconds"] for record in SEARCH.values()) / 60
+    said = " ".join(readme.costs_block(results, SEARCH).split())
+    assert len(SEARCH) == 3 and f"those of the search another {minutes:,.0f} minutes of profile `full`" in said
+    assert "the search" not in readme.costs_block(results, {})
 
 
 def test_without_results_it_says_that_nothing_was_run():
@@ -32,7 +42,7 @@ def test_without_results_it_says_that_nothing_was_run():
 
 def test_lost_marks_are_an_error_that_shows_them():
     with pytest.raises(ValueError, match="lost the marks of its block 'results'.*<!-- end of results -->"):
-        readme.rewritten(TEXT.replace("<!-- results:", ""), {})
+        readme.rewritten(TEXT.replace("<!-- results:", ""), {}, {})
 
 
 def prose() -> str:

@@ -241,6 +241,10 @@ def test_students_of_a_killed_pass_join_at_their_own_steps(llama, store, index, 
             assert torch.equal(value, weights(together / name)[part]), (name, part)
 
 
+def _interrupt():
+    raise KeyboardInterrupt
+
+
 def test_dropout_draws_the_same_when_resumed_and_in_company(llama, store, tmp_path, monkeypatch):
     def cell(name, dropout=0.3):
         return Cell(make_student(llama, 4, attention_dropout=dropout), tmp_path / name, KD, FAST)
@@ -249,8 +253,8 @@ def test_dropout_draws_the_same_when_resumed_and_in_company(llama, store, tmp_pa
     distill_together([cell("first"), cell("second"), cell("none", 0.0)], store)
     step = training.take_step
     with monkeypatch.context() as killed:
-        killed.setattr(training, "take_step", lambda t, s, n, r: step(t, s, n, r) if n < 7 else 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        killed.setattr(training, "take_step", lambda t, s, n, r: step(t, s, n, r) if n < 7 else _interrupt())
+        with pytest.raises(KeyboardInterrupt):
             distill_together([cell("cut")], store)
     distill_together([cell("cut")], store)
     one = weights(tmp_path / "alone")["model.layers.3.mlp.up_proj.weight"]
@@ -266,6 +270,49 @@ def test_a_student_that_fails_does_not_stop_the_others(llama, store, index, toge
     assert torch.equal(weights(folder)["model.layers.3.mlp.up_proj.weight"],
                        weights(together / "dskd")["model.layers.3.mlp.up_proj.weight"])  # fmt: skip
     assert not (tmp_path / "wild").exists()
+
+
+@pytest.mark.parametrize("place", ["hidden", "step"])
+def test_memory_that_runs_out_in_a_step_ends_the_student_that_it_is_of(
+    llama, store, index, together, tmp_path, monkeypatch, place
+):
+    whole = getattr(training.Trainee, place)
+
+    def short_of_memory(trainee, *given):
+        if trainee.cell.folder.name == "kd" and len(trainee.rows) == 4:
+            raise RuntimeError("not enough memory")
+        return whole(trainee, *given)
+
+    monkeypatch.setattr(training.Trainee, place, short_of_memory)
+    error, folder = distill_together(cells(llama, index, tmp_path, ["kd", "dskd"]), store)
+    assert isinstance(error, RuntimeError) and not (tmp_path / "kd").exists()
+    for part, value in weights(folder).items():
+        assert torch.equal(value, weights(together / "dskd")[part]), part
+    monkeypatch.undo()
+    (found,) = distill_together(cells(llama, index, tmp_path, ["kd"]), store)
+    assert torch.equal(weights(found)["model.layers.3.mlp.up_proj.weight"],
+                       weights(together / "kd")["model.layers.3.mlp.up_proj.weight"]), "it goes on"  # fmt: skip
+
+
+def test_a_student_that_cannot_begin_does_not_stop_the_others(llama, store, index, together, tmp_path):
+    none = dataclasses.replace(index, positions=index.positions[:0])
+    measured = Cell(make_student(llama, 4), tmp_path / "none", Objective(margin_quantile=0.5), FAST, none)
+    error, folder = distill_together([measured, *cells(llama, index, tmp_path, ["kd"])], store)
+    assert isinstance(error, ValueError) and "no margin can be measured" in str(error)
+    assert (folder / "model.safetensors").is_file() and not (tmp_path / "none").exists()
+    with pytest.raises(ValueError, match="no margin can be measured"):
+        distill(
+            make_student(llama, 4), store, tmp_path / "none", objective=measured.objective, schedule=FAST, index=none
+        )
+
+
+def test_a_full_disk_is_no_students_fault(llama, store, index, tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(training, "take_step", full)
+    with pytest.raises(OSError, match="the disk is full"):
+        distill_together(cells(llama, index, tmp_path, ["kd", "dskd"]), store)
 
 
 def test_cells_of_one_pass_share_their_batches_and_no_folder(llama, store, tmp_path):

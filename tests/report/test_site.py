@@ -50,6 +50,43 @@ def test_a_staged_book_lists_the_run_first_and_keeps_the_committed_studies(home)
     assert "tiny" not in (home / "book" / "_toc.yml").read_text(), "the committed book is not touched"
 
 
+@pytest.fixture
+def committed(home):
+    """The committed study of the same teacher: a page that the run has, one that it has not, and a search."""
+    study = home / "book" / "studies" / "tiny"
+    for folder, pages in {study: ["01-lexicon", "06-ablations"], study / "search": ["06-ablations"]}.items():
+        (folder / "results").mkdir(parents=True)
+        for page in pages:
+            nbformat.write(new_notebook(), folder / f"{page}.ipynb")
+            (folder / "results" / f"{page}.json").write_text('{"old": 1}')
+    return study
+
+
+def test_no_page_of_the_committed_study_stands_for_a_run_that_has_none(home, committed):
+    site.stage(["tiny/smoke"], home / "staged")
+    staged = home / "staged" / "studies" / "tiny"
+    files = sorted(str(path.relative_to(staged)) for path in staged.rglob("*.*"))
+    assert files == [
+        "01-lexicon.ipynb",
+        "results/01-lexicon.json",
+        "search/06-ablations.ipynb",
+        "search/results/06-ablations.json",
+    ]
+    parts = yaml.safe_load((home / "staged" / "_toc.yml").read_text())["parts"]
+    assert parts[1]["chapters"] == [{"file": "studies/tiny/01-lexicon"}]
+    assert (committed / "06-ablations.ipynb").is_file(), "the committed book is not touched"
+
+
+def test_an_adopted_run_replaces_the_pages_that_it_has(home, committed):
+    site.adopt("tiny", "smoke")
+    assert "a result" in (committed / "01-lexicon.ipynb").read_text()
+    assert (committed / "results" / "01-lexicon.json").read_text() == "{}"
+    assert (committed / "results" / "06-ablations.json").read_text() == '{"old": 1}'
+    parts = yaml.safe_load((home / "book" / "_toc.yml").read_text())["parts"]
+    pages = ["studies/tiny/01-lexicon", "studies/tiny/06-ablations"]
+    assert [chapter["file"] for chapter in parts[2]["chapters"]] == pages
+
+
 def test_an_adopted_study_is_listed_behind_those_that_are_there(home):
     assert site.main(["adopt", "--teacher", "tiny", "--profile", "smoke"]) == 0
     parts = yaml.safe_load((home / "book" / "_toc.yml").read_text())["parts"]
