@@ -169,13 +169,12 @@ def text_differences(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `text.compare_text`.
     """
     names = {"nll": "nll (nats)", "kl": "KL (nats)", "top1_agreement": "same top token"}
-    smallest = {"nll": 0.01, "kl": 0.01, "top1_agreement": 0.01}  # one percent of perplexity, one position in a hundred
     return pd.DataFrame(
         {
             "models": [_pair_name(a, b) for a, b in zip(rows.model, rows.minus, strict=True)],
             "measure": rows.metric.map(names).to_numpy(),
             "difference": [_interval(row, "{:+.4f}", "difference") for row in rows.itertuples()],
-            "reads": [verdict(row.low, row.high, smallest[row.metric]) for row in rows.itertuples()],
+            "reads": [verdict(row.low, row.high, SMALLEST[row.metric]) for row in rows.itertuples()],
             "p, Holm": rows.p_holm.map(p_value).to_numpy(),
         }
     )

@@ -83,9 +83,11 @@ def test_gains_over_kd_are_taken_from_every_probe():
     assert found.method.tolist() == ["DSKD", "rewired neighbours"] * 2 and found.value.tolist() == [0.1, 0.2] * 2
     assert found.probe.tolist() == ["one", "one", "two", "two"]
     row = {"model": "dskd", "minus": "kd", "metric": "nll", "difference": 0.02, "low": 0.015, "high": 0.03}
-    text = tables.text_differences(pd.DataFrame([row | {"p_holm": 0.01}]))
-    assert text.reads.tolist() == ["higher"] and text.models.tolist() == ["DSKD - KD"]
-    assert text.difference.tolist() == ["+0.0200\u00a0[+0.0150,\u00a0+0.0300]"]
+    rows = [row | {"p_holm": 0.01}, row | {"p_holm": 0.01, "metric": "top1_agreement", "high": 0.019}]
+    text = tables.text_differences(pd.DataFrame(rows))
+    assert text.reads.tolist() == ["higher", "higher, by less than matters"], "each by its own measure's size"
+    assert text.models.tolist() == ["DSKD - KD"] * 2
+    assert text.difference[0] == "+0.0200\u00a0[+0.0150,\u00a0+0.0300]"
 
 
 def test_probes_are_shown_with_intervals_chance_and_counts():
