@@ -214,12 +214,11 @@ def compare(
     Args:
         records: from `evaluate(..., return_records=True)`.
         a, b: names of the two methods.
-        metric: a column of the records; McNemar's exact test, on the first seeds, is made where it is right or wrong,
-            else it is NaN.
+        metric: a column of the records; McNemar's exact test is made where it is right or wrong, else it is NaN.
 
     Returns:
-        task, protocol, difference, low, high, p (of the bootstrap), p_mcnemar, p_holm (McNemar's where there is one,
-        else the bootstrap's; the table is one family), n, seeds.
+        task, protocol, difference, low, high, p (of the bootstrap), p_mcnemar (of the first seeds), p_holm (McNemar's
+        where there is one seed and such a test, else the bootstrap's; the table is one family), n, seeds.
 
     Raises:
         ValueError: an unknown model or metric; models that were asked different questions; no question in common.
@@ -249,7 +248,8 @@ def compare(
         p = mcnemar(x[0], y[0]) if metric in YES_NO else np.nan
         rows.append({"task": task, "protocol": protocol} | interval | {"p_mcnemar": p, "seeds": max(len(x), len(y))})
     table = pd.DataFrame(rows)
-    table["p_holm"] = holm(table["p_mcnemar"] if metric in YES_NO else table["p"])
+    one_seed = table["seeds"].max() == 1  # McNemar's test knows no seeds, the interval beside it does
+    table["p_holm"] = holm(table["p_mcnemar"] if metric in YES_NO and one_seed else table["p"])
     return table[["task", "protocol", "difference", "low", "high", "p", "p_mcnemar", "p_holm", "n", "seeds"]]
 
 

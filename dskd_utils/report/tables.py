@@ -142,12 +142,16 @@ def p_value(p: float) -> str:
 def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["gold_logprob"]) -> pd.DataFrame:
     """DSKD - KD and KD - teacher with their paired intervals and what these say, for reading.
 
+    Of right and wrong answers Holm's correction is of McNemar's test; with several training seeds it is of the
+    interval's own p, and McNemar's of the first seeds stands beside it, uncorrected.
+
     Args:
         rows: of `benchmarks.compare`.
         smallest: the smallest difference that would matter.
     """
     frame = pd.DataFrame(rows)
     mcnemar = "p_mcnemar" in frame and frame.p_mcnemar.notna().any()  # log-probabilities have no McNemar test
+    seeds = "seeds" in frame and frame.seeds.max() > 1
     shown = pd.DataFrame(
         {
             "benchmark": frame.task.map(TASKS),
@@ -158,7 +162,9 @@ def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["g
         }
     )
     if "p_holm" in frame and frame.p_holm.notna().any():
-        shown["McNemar, Holm" if mcnemar else "p, Holm"] = frame.p_holm.map(p_value)
+        shown["McNemar, Holm" if mcnemar and not seeds else "p, Holm"] = frame.p_holm.map(p_value)
+    if mcnemar and seeds:
+        shown["McNemar, first seed"] = frame.p_mcnemar.map(p_value)
     return shown
 
 

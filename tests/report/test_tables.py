@@ -61,6 +61,9 @@ def test_differences_are_written_with_their_intervals():
     assert shown.difference == "+0.012" and shown["95% interval"] == "[-0.010, +0.030]"
     assert shown["McNemar, Holm"] == "-"
     assert tables.differences([rows[0] | {"p_holm": 0.04}])["p, Holm"].tolist() == ["0.040"], "of the bootstrap"
+    over_seeds = tables.differences([rows[0] | {"p_holm": 0.5, "p_mcnemar": 0.01, "seeds": 3}]).iloc[0]
+    assert over_seeds["p, Holm"] == "0.50" and over_seeds["McNemar, first seed"] == "0.010"
+    assert "McNemar, Holm" not in over_seeds
 
 
 def test_a_part_of_a_benchmark_is_shown_as_a_part_and_seeds_with_their_deviation():
