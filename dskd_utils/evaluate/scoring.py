@@ -20,17 +20,39 @@ from dskd_utils.evaluate.relatives import relatives
 logger = logging.getLogger(__name__)
 
 HEAD_ROWS = 256  # rows of logits at a time: 50 MB in fp32 at a vocabulary of 49,152
+HEAD_TOKENS = 4096  # tokens of a head that are cast to fp32 at a time: 9 MB at 576 dimensions, within a cache
+HALF = (torch.bfloat16, torch.float16)
 Request = tuple[Ids, Ids, Ids]
 
 
-def head_logits(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
-    """Logits (n, v) in fp32 of final hidden states (n, d), with the softcap or scale that the architecture applies."""
-    logits = model.get_output_embeddings()(states)
+def _apply(head: torch.nn.Module, states: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """A head's logits (..., v) of states (..., d), in fp32 whatever the model is in.
+
+    At logits of 16 bf16 knows steps of 1/8 alone: letters would tie, and the first of them would win.
+    """
+    if head.weight.dtype not in HALF:
+        return head(states).float()
+    states, weight = states.float(), head.weight if weight is None else weight
+    logits = states.new_empty(*states.shape[:-1], len(weight))
+    for start in range(0, len(weight), HEAD_TOKENS):
+        part = slice(start, start + HEAD_TOKENS)
+        logits[..., part] = states @ weight[part].float().T
+    return logits if getattr(head, "bias", None) is None else logits + head.bias
+
+
+def head_logits(model: PreTrainedModel, states: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Logits (n, v) in fp32 of final hidden states (n, d), with the softcap or scale that the architecture applies.
+
+    Args:
+        model: a decoder of transformers.
+        states: behind its final norm, in its dtype.
+        weight: the head's weights (v, d) in fp32, for many calls of few rows; else each casts a half-precision model's.
+    """
+    logits = _apply(model.get_output_embeddings(), states, weight)
     config = model.config.get_text_config()
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         logits = torch.tanh(logits / cap) * cap
-    logits = logits * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)  # Cohere, Granite
-    return logits.float()
+    return logits * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)  # Cohere, Granite
 
 
 @contextlib.contextmanager
@@ -108,7 +130,10 @@ def continuation_logprobs(
 
 
 def _plain_logits(model: PreTrainedModel, ids: Ids) -> torch.Tensor:
-    return model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False).logits[0].float()
+    """Logits (t, v) of a text by the model's own forward pass, but for a half-precision head, which is in fp32 too."""
+    head = model.get_output_embeddings()
+    with head.register_forward_hook(lambda _, args, out: _apply(head, *args) if head.weight.dtype in HALF else out):
+        return model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False).logits[0].float()
 
 
 def label_logprobs(
@@ -209,8 +234,9 @@ def _continue(
     seen = np.concatenate([np.ones((len(leaves), prefix_length), dtype=bool), pack.allowed[leaves]], axis=1)
     keys = np.concatenate([np.arange(prefix_length), prefix_length + pack.depth])
     states, active = states[torch.from_numpy(leaves).to(states.device)], np.arange(len(leaves))
+    weight = model.get_output_embeddings().weight.float()  # cast once for all steps
     for step in range(max_new_tokens):
-        chosen = head_logits(model, states).argmax(-1).cpu().numpy()
+        chosen = head_logits(model, states, weight).argmax(-1).cpu().numpy()
         for a, token in zip(active, chosen, strict=True):
             answers[a].append(int(token))
         going = np.array([not stop(answers[a]) for a in active], dtype=bool)

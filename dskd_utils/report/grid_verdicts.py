@@ -73,7 +73,7 @@ def no_room(results: Results, grid: str) -> str:
         for (method, layers), row in at.items():
             if method == "dskd" and ("kd", layers) in at:
                 moved = gap(row, at["kd", layers])
-                reads = verdict(*moved[1:], SMALLEST["acc"])
+                reads = verdict(*moved[1:], SMALLEST[MEASURE])
                 seen = "; the whole sense loss, DSKD \N{MINUS SIGN} KD at the preset"
                 seen += "" if name == grid else f" in the grid `{name}`"
                 seen += f": {interval(*moved)}, {reads}"
@@ -109,14 +109,14 @@ def saturation(rows: Mapping[float, Mapping[str, Any]], first: float, enough: fl
     if first not in rows or enough not in rows or not larger:
         raise NotRunError("not run here")
     gain = gap(rows[enough], rows[first])
-    gained = verdict(*gain[1:], SMALLEST["acc"])
+    gained = verdict(*gain[1:], SMALLEST[MEASURE])
     beyond = {value: gap(rows[value], rows[enough]) for value in larger}
-    more = [verdict(*one[1:], SMALLEST["acc"]) for one in beyond.values()]
+    more = [verdict(*one[1:], SMALLEST[MEASURE]) for one in beyond.values()]
     best = max(beyond, key=lambda value: beyond[value][0])
     seen = f"{enough:g} against {first:g}: {interval(*gain)}, {gained}; {best:g}, the best of the larger, against "
     seen += f"{enough:g}: {interval(*beyond[best])}, {more[larger.index(best)]}"
-    far = any(low > SMALLEST["acc"] for _, low, _ in beyond.values())
-    settled = all(high < SMALLEST["acc"] for _, _, high in beyond.values())
+    far = any(low > SMALLEST[MEASURE] for _, low, _ in beyond.values())
+    settled = all(high < SMALLEST[MEASURE] for _, _, high in beyond.values())
     if far or gained == "the same" or gained.startswith("lower"):
         return seen, NOT
     return seen, HELD if gained.startswith("higher") and settled else UNCLEAR
@@ -130,7 +130,7 @@ def best_beta(results: Results) -> tuple[str, str]:
         raise NotRunError(lost or "not run here")
     best = max(inside, key=lambda beta: rows[beta][MEASURE])
     gaps = {beta: gap(rows[best], rows[beta]) for beta in sorted(outside)}
-    read = [verdict(*one[1:], SMALLEST["acc"]) for one in gaps.values()]
+    read = [verdict(*one[1:], SMALLEST[MEASURE]) for one in gaps.values()]
     pairs = zip(gaps.items(), read, strict=True)
     told = [f"{best:g} against {beta:g}: {interval(*one)}, {said}" for (beta, one), said in pairs]
     seen = "; ".join(filter(None, (*told, lost))) + no_room(results, "weights")

@@ -143,12 +143,16 @@ def p_value(p: float) -> str:
 def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["gold_logprob"]) -> pd.DataFrame:
     """DSKD - KD and KD - teacher with their paired intervals and what these say, for reading.
 
+    Of right and wrong answers Holm's correction is of McNemar's test; with several training seeds it is of the
+    interval's own p, and McNemar's of the first seeds stands beside it, uncorrected.
+
     Args:
         rows: of `benchmarks.compare`.
         smallest: the smallest difference that would matter.
     """
     frame = pd.DataFrame(rows)
     mcnemar = "p_mcnemar" in frame and frame.p_mcnemar.notna().any()  # log-probabilities have no McNemar test
+    seeds = "seeds" in frame and frame.seeds.max() > 1
     shown = pd.DataFrame(
         {
             "benchmark": frame.task.map(TASKS),
@@ -159,7 +163,9 @@ def differences(rows: Sequence[Mapping[str, Any]], smallest: float = SMALLEST["g
         }
     )
     if "p_holm" in frame and frame.p_holm.notna().any():
-        shown["McNemar, Holm" if mcnemar else "p, Holm"] = frame.p_holm.map(p_value)
+        shown["McNemar, Holm" if mcnemar and not seeds else "p, Holm"] = frame.p_holm.map(p_value)
+    if mcnemar and seeds:
+        shown["McNemar, first seed"] = frame.p_mcnemar.map(p_value)
     return shown
 
 
@@ -170,13 +176,12 @@ def text_differences(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `text.compare_text`.
     """
     names = {"nll": "nll (nats)", "kl": "KL (nats)", "top1_agreement": "same top token"}
-    smallest = {"nll": 0.01, "kl": 0.01, "top1_agreement": 0.01}  # one percent of perplexity, one position in a hundred
     return pd.DataFrame(
         {
             "models": [_pair_name(a, b) for a, b in zip(rows.model, rows.minus, strict=True)],
             "measure": rows.metric.map(names).to_numpy(),
             "difference": [_interval(row, "{:+.4f}", "difference") for row in rows.itertuples()],
-            "reads": [verdict(row.low, row.high, smallest[row.metric]) for row in rows.itertuples()],
+            "reads": [verdict(row.low, row.high, SMALLEST[row.metric]) for row in rows.itertuples()],
             "p, Holm": rows.p_holm.map(p_value).to_numpy(),
         }
     )

@@ -130,25 +130,30 @@ def _mmlu_csv_rows(folder: Path, split: str) -> Iterator[Row]:
 
 def _squad_rows(path: Path) -> Iterator[Row]:
     try:
-        articles = json.loads(_open(path).read())["data"]
+        articles = list(json.loads(_open(path).read())["data"])
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a SQuAD file, a JSON object with the field 'data' ({error!r})") from error
     row = 0
-    for article in articles:
-        for paragraph in field(article, "paragraphs", list, f"{path}, article {article.get('title')!r}"):
+    for number, article in enumerate(articles, 1):
+        of_article = f"{path}, article {number}"
+        for paragraph in field(article, "paragraphs", list, of_article):
+            questions = field(paragraph, "qas", list, of_article)
             shared = {"title": article.get("title"), "context": paragraph.get("context")}
-            for qa in field(paragraph, "qas", list, f"{path}, article {article.get('title')!r}"):
+            for qa in questions:
                 row += 1
-                texts = [answer["text"] for answer in field(qa, "answers", list, f"{path}, question {row}")]
-                yield qa | shared | {"answers": {"text": texts}}, f"{path}, question {row}"
+                where = f"{path}, question {row}"
+                texts = [field(answer, "text", str, where) for answer in field(qa, "answers", list, where)]
+                yield qa | shared | {"answers": {"text": texts}}, where
 
 
 def field(row: Any, name: str, kind: type, where: str) -> Any:
-    """The named field of a row; a ValueError names file, row and field where it is missing or of another kind."""
+    """The named field of a row; a ValueError names file, row and field where it is missing, empty or wrong."""
     if not isinstance(row, dict) or row.get(name) is None:
         raise ValueError(f"{where}: the field {name!r} is missing: compare the file with upstream's layout")
     if not isinstance(row[name], kind):
         raise ValueError(f"{where}: the field {name!r} is {type(row[name]).__name__}, expected {kind.__name__}")
+    if kind is str and not row[name].strip():
+        raise ValueError(f"{where}: the field {name!r} is empty: compare the file with upstream's layout")
     return row[name]
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from dskd_utils.sources.task_files import (
@@ -233,42 +234,53 @@ def _question(task: str, split: str, number: int, row: dict[str, Any], where: st
     common = {"task": task, "split": split}
     if task == "squad2":
         texts = {name: field(row, name, str, where) for name in ("id", "question", "context", "title")}
-        answers = tuple(field(field(row, "answers", dict, where), "text", list, where))
+        answers = _texts(field(row, "answers", dict, where), "text", where)
         return Question(**common, **texts, answers=answers)
     if task == "piqa":
         texts = [field(row, name, str, where) for name in ("goal", "sol1", "sol2")]
-        answer = _answer(row.get("label"), "label", 2, (task, split), where)
+        answer = _answer(row, "label", "01", (task, split), where)
         return Question(f"piqa-{split}-{number}", **common, question=texts[0], choices=tuple(texts[1:]), answer=answer)
     stem, choices, subject = row.get("question"), row.get("choices"), None
     if isinstance(stem, dict):  # AllenAI's own layout nests the choices in the question
         stem, choices = field(stem, "stem", str, where), field(stem, "choices", list, where)
-    if isinstance(choices, dict):  # the hub keeps texts and labels as two lists
-        choices = [{"text": t, "label": x} for t, x in zip(choices["text"], choices["label"], strict=True)]
     parts = {"question": stem, "choices": choices}
-    stem, choices = field(parts, "question", str, where), field(parts, "choices", list, where)
-    labels = [chr(ord("A") + place) for place in range(len(choices))]
-    if choices and isinstance(choices[0], dict):
-        labels = [field(choice, "label", str, where) for choice in choices]
-        choices = [field(choice, "text", str, where) for choice in choices]
+    stem, labels = field(parts, "question", str, where), None
+    if isinstance(choices, dict):  # the hub keeps texts and labels as two lists
+        choices, labels = _texts(choices, "text", where), _texts(choices, "label", where)
+        if len(choices) != len(labels):
+            raise ValueError(f"{where}: there are {len(choices)} choices and {len(labels)} labels: fetch them again")
+    elif isinstance(choices, list) and any(isinstance(choice, dict) for choice in choices):
+        choices, labels = (tuple(field(one, name, str, where) for one in choices) for name in ("text", "label"))
+    else:
+        choices = _texts(parts, "choices", where)
+    if len(choices) < 2 or (labels and len(set(labels)) < len(labels)):
+        found = f"labelled {', '.join(labels)}" if labels else len(choices)
+        raise ValueError(f"{where}: the choices are {found}, expected at least two with labels that differ")
     name = "answerKey" if isinstance(row.get("question"), dict) or "answerKey" in row else "answer"
-    value = row.get(name)
-    answer = _answer(labels.index(value) if value in labels else value, name, len(choices), (task, split), where)
+    answer = _answer(row, name, labels or ascii_uppercase[: len(choices)], (task, split), where, labelled=bool(labels))
     if task == "mmlu":
         subject = field(row, "subject", str, where)
     identifier = f"mmlu-{split}-{number}" if task == "mmlu" else field(row, "id", str, where)
-    return Question(identifier, **common, question=stem, choices=tuple(choices), answer=answer, subject=subject)
+    return Question(identifier, **common, question=stem, choices=choices, answer=answer, subject=subject)
 
 
-def _answer(value: Any, name: str, count: int, key: tuple[str, str], where: str) -> int | None:
-    """Gold index from an int or a digit; None where upstream withholds it."""
+def _texts(row: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
+    """The named list of a row, each of its members a text."""
+    numbered = {f"{name} {number}": text for number, text in enumerate(field(row, name, list, where), 1)}
+    return tuple(field(numbered, each, str, where) for each in numbered)
+
+
+def _answer(
+    row: dict[str, Any], name: str, labels: Sequence[str], key: tuple[str, str], where: str, labelled: bool = False
+) -> int | None:
+    """Gold index from a choice's label or, where rows bring no labels, its place; None where upstream withholds it."""
+    value = row.get(name)
     if key in WITHHELD and value in (None, "", -1):
         return None
     if value is None or value == "":
         raise ValueError(f"{where}: the field {name!r} is missing or empty")
-    try:
-        answer = int(value)
-    except (TypeError, ValueError):
-        answer = -1
-    if not 0 <= answer < count:
-        raise ValueError(f"{where}: the field {name!r} is {value!r}, expected one of the {count} choices")
-    return answer
+    if isinstance(value, str) and value in tuple(labels):
+        return labels.index(value)
+    if type(value) is int and 0 <= value < len(labels) and not labelled:  # no bool, which is an int too
+        return value
+    raise ValueError(f"{where}: the field {name!r} is {value!r}, expected one of the choices {', '.join(labels)}")

@@ -90,7 +90,7 @@ def load_teacher(name: str, *, dtype: str = "float32", device: str = "cpu") -> T
     model = _read_model(name, location, dtype=getattr(torch, dtype), attn_implementation="sdpa", **options)
     model = model.to(device).eval().requires_grad_(False)
     text = model.config.get_text_config()
-    plain, tokenizer_hash = _plain_config(model.config), _tokenizer_hash(tokenizer)
+    plain, tokenizer_hash = _plain_config(model.config), hash_tokenizer(tokenizer)
     return Teacher(
         name=name,
         model=model,
@@ -305,7 +305,8 @@ def _plain_config(config: PretrainedConfig) -> dict[str, Any]:
     return {key: value for key, value in config.to_dict().items() if key not in VOLATILE}
 
 
-def _tokenizer_hash(tokenizer: Any) -> str:
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Digest of a tokenizer's vocabulary and of how it cuts a sample text: equal for tokenizers that give equal ids."""
     sample = "Un-happy words aren't 12,345\n\tin   the café, 你好 🙂."
     return digest([sorted(tokenizer.get_vocab().items()), tokenizer(sample)["input_ids"]], length=16)
 

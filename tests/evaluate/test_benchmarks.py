@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from dskd_utils.evaluate.benchmarks import compare, evaluate, evaluate_questions, main
 from dskd_utils.evaluate.significance import mcnemar
-from dskd_utils.sources.tasks import Question
+from dskd_utils.sources.tasks import Question, load_task
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (DATA / "arc").is_dir(), reason="needs upstream files in ../shared/data")
@@ -136,12 +137,44 @@ def test_all_five_benchmarks_run_on_their_real_questions(llamas, tokenizer):
     models = {"teacher": llamas["teacher"]}
     table, records = evaluate(models, tokenizer, limit=3, shots=1, source="files", data_dir=DATA, return_records=True)
     assert list(table.columns[:7]) == COLUMNS
+    held_out = len(load_task("squad2", "held-out", source="files", data_dir=DATA))
     assert dict(zip(table["task"], table["of"], strict=True)) == {
-        "arc_challenge": 299, "commonsense_qa": 1221, "mmlu": 14042, "piqa": 1838, "squad2": 11873
+        "arc_challenge": 299, "commonsense_qa": 1221, "mmlu": 14042, "piqa": 1838, "squad2": held_out
     }  # fmt: skip
-    assert set(table["split"]) == {"validation", "test"}
+    assert dict(zip(table["task"], table["split"], strict=True)) == {
+        **dict.fromkeys(("arc_challenge", "commonsense_qa", "piqa"), "validation"), "mmlu": "test", "squad2": "held-out"
+    }  # fmt: skip
+    assert table["note"].eq("").all()
     assert records.groupby("task").size().eq(3).all()
     assert {"exact", "f1"} <= set(table.query("task == 'squad2'")["metric"])
+
+
+@needs_data
+@pytest.mark.parametrize(("split", "part", "of"), [("held-out", "held-out", None), ("validation", "validation", 11873)])
+def test_all_of_squads_validation_articles_are_asked_only_by_name_and_with_a_note(llamas, tokenizer, split, part, of):
+    options = {"limit": 1, "shots": 0, "split": split, "source": "files", "data_dir": DATA}
+    table = evaluate({"teacher": llamas["teacher"]}, tokenizer, ["piqa", "squad2"], **options).set_index("task")
+    assert set(table["split"]["piqa"]) == {"validation"} and table["note"]["piqa"].eq("").all()
+    assert set(table["split"]["squad2"]) == {part}
+    if of:
+        assert set(table["of"]["squad2"]) == {of} and table["note"]["squad2"].str.contains("training text").all()
+    else:
+        assert table["of"]["squad2"].max() < 11873 and table["note"]["squad2"].eq("").all()
+
+
+def small(rows):
+    """A model of one layer and so many embedding rows."""
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=rows, **size))
+
+
+def test_models_that_cannot_be_of_the_tokenizer_are_refused(llamas, tokenizer):
+    with pytest.raises(ValueError, match="model 'small' has 200 embedding rows and the tokenizer ids up to 257"):
+        evaluate(llamas | {"small": small(200)}, tokenizer, ["piqa"], limit=1, shots=0)
+    with pytest.raises(ValueError, match="'teacher' and 'large' have 300 and 5000 embedding rows"):
+        evaluate_questions(llamas | {"large": small(5000)}, tokenizer, questions(), [], shots=0)
+    padded = {"teacher": llamas["teacher"], "padded": small(320)}
+    assert len(evaluate_questions(padded, tokenizer, questions(), [], shots=0)[1]) == 40
 
 
 @needs_data
@@ -157,7 +190,25 @@ def test_the_command_line_scores_any_model_folder(llamas, tokenizer, tmp_path, c
     assert len(pd.read_parquet(tmp_path / "out.parquet")) == 5
     with pytest.raises(SystemExit):
         main(["--model", str(tmp_path / "model"), "--tasks", "arc", *where])
-    assert "'arc' is unknown" in capsys.readouterr().err
+    assert "error: task 'arc' is unknown" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("difference", ["vocabulary", "template"])
+def test_models_of_two_tokenizers_are_refused_on_the_command_line(difference, tokenizer, tmp_path, capsys):
+    small(300).save_pretrained(tmp_path / "one")
+    small(300).save_pretrained(tmp_path / "two")
+    tokenizer.save_pretrained(tmp_path / "one")
+    if difference == "vocabulary":
+        tokenizer.add_tokens(["somewhere"])
+    else:
+        tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.save_pretrained(tmp_path / "two")
+    models = ["--model", str(tmp_path / "one"), "--model", str(tmp_path / "two")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*models, "--tasks", "piqa", "--limit", "1", "--shots", "0", "--out", str(tmp_path / "out.csv")])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and f"error: {tmp_path / 'two'} has another tokenizer or chat template" in error
+    assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize("name", ["/nothing", "./nothing", "nothing", "/a/longer/nothing"])

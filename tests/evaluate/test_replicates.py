@@ -7,7 +7,7 @@ import pytest
 from dskd_utils.distill.replicates import by_method, common_seeds, over_seeds, replicate
 from dskd_utils.evaluate.benchmarks import compare
 from dskd_utils.evaluate.probes import probe_table
-from dskd_utils.evaluate.significance import paired_bootstrap, paired_seeds
+from dskd_utils.evaluate.significance import mcnemar, paired_bootstrap, paired_seeds
 from dskd_utils.evaluate.text import compare_text
 
 
@@ -69,6 +69,17 @@ def test_a_comparison_over_seeds_is_as_wide_as_the_seeds_ask():
     assert against_one.difference[0] == pytest.approx(0.3) and against_one.low[0] == row.low
     alone = compare(made_records({"kd": questions, "dskd": questions + 0.6}), "dskd", "kd", "gold_logprob")
     assert alone.low[0] == pytest.approx(0.6) == alone.high[0] and alone.p_holm[0] >= alone.p[0] < 0.001
+
+
+def test_holms_correction_over_seeds_is_of_the_p_that_the_interval_has():
+    right = np.repeat([1.0, -1.0], 40)
+    better = np.concatenate([right[:40], np.ones(12), right[52:]])  # right on twelve questions more
+    values = {"kd": right, "kd@1": better, "dskd": better, "dskd@1": right}
+    (row,) = compare(made_records(values), "dskd", "kd", "acc").itertuples()
+    assert row.p_mcnemar == mcnemar(better > 0, right > 0) < 0.001, "the first seeds alone"
+    assert row.difference == 0 and row.low < 0 < row.high and row.p_holm == row.p > 0.5
+    (row,) = compare(made_records({"kd": right, "dskd": better}), "dskd", "kd", "acc").itertuples()
+    assert row.p_holm == row.p_mcnemar < 0.001
 
 
 def test_one_seed_is_paired_as_before():

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,11 @@ def requests():
             context = ids(rng.integers(3, 14))
             made += [(prefix, context, ids(rng.integers(1, 6))) for _ in range(3)]
     return made
+
+
+@pytest.fixture
+def half_model(any_model):
+    return copy.deepcopy(any_model).to(torch.bfloat16)
 
 
 @pytest.mark.parametrize("tokens", [8, 40, 512])
@@ -63,6 +70,34 @@ def test_the_head_applies_the_softcap_of_gemma(any_model):
     ids = torch.arange(2, 12)[None]
     states = any_model.base_model(input_ids=ids).last_hidden_state[0]
     torch.testing.assert_close(head_logits(any_model, states), any_model(input_ids=ids).logits[0])
+
+
+def test_the_head_of_a_half_precision_model_is_computed_in_fp32(half_model):
+    with torch.inference_mode():
+        states = half_model.base_model(input_ids=torch.arange(2, 30)[None]).last_hidden_state[0]
+    exact = head_logits(copy.deepcopy(half_model).float(), states.float())
+    torch.testing.assert_close(head_logits(half_model, states), exact, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_letters_that_bf16_would_tie_are_told_apart(half_model, requests, plain):
+    head = half_model.get_output_embeddings().weight.data
+    head[9] = head[7]
+    head[9, 0] *= 1 + 2**-7  # the next number that bf16 knows
+    prompts = [(prefix, context) for prefix, context, _ in requests]
+    (found,), _ = label_logprobs([half_model], prompts, [7, 9], plain=plain)
+    gaps = np.abs(found[:, 0] - found[:, 1])
+    assert (gaps > 0).all() and gaps.max() < 0.05
+
+
+def test_packs_in_bf16_equal_the_plain_path_to_the_rounding_of_its_layers(half_model, requests):
+    (fast,), _ = continuation_logprobs([half_model], requests, tokens=40)
+    (slow,), _ = continuation_logprobs([half_model], requests, plain=True)
+    np.testing.assert_allclose(fast, slow, atol=0.05)  # sums over up to five tokens
+    prompts = [(prefix, context) for prefix, context, _ in requests]
+    (fast,), _ = label_logprobs([half_model], prompts, [7, 9, 30], tokens=40)
+    (slow,), _ = label_logprobs([half_model], prompts, [7, 9, 30], plain=True)
+    np.testing.assert_allclose(fast, slow, atol=0.05)
 
 
 def test_dropout_is_off_while_scoring_and_on_again_afterwards(llamas, requests):

@@ -69,6 +69,9 @@ def test_differences_are_written_with_their_intervals():
     assert shown.difference == "+0.012" and shown["95% interval"] == "[-0.010, +0.030]"
     assert shown["McNemar, Holm"] == "-"
     assert tables.differences([rows[0] | {"p_holm": 0.04}])["p, Holm"].tolist() == ["0.040"], "of the bootstrap"
+    over_seeds = tables.differences([rows[0] | {"p_holm": 0.5, "p_mcnemar": 0.01, "seeds": 3}]).iloc[0]
+    assert over_seeds["p, Holm"] == "0.50" and over_seeds["McNemar, first seed"] == "0.010"
+    assert "McNemar, Holm" not in over_seeds
 
 
 def test_a_part_of_a_benchmark_is_shown_as_a_part_and_seeds_with_their_deviation():
@@ -91,9 +94,11 @@ def test_gains_over_kd_are_taken_from_every_probe():
     assert found.method.tolist() == ["DSKD", "rewired neighbours"] * 2 and found.value.tolist() == [0.1, 0.2] * 2
     assert found.probe.tolist() == ["one", "one", "two", "two"]
     row = {"model": "dskd", "minus": "kd", "metric": "nll", "difference": 0.02, "low": 0.015, "high": 0.03}
-    text = tables.text_differences(pd.DataFrame([row | {"p_holm": 0.01}]))
-    assert text.reads.tolist() == ["higher"] and text.models.tolist() == ["DSKD - KD"]
-    assert text.difference.tolist() == ["+0.0200\u00a0[+0.0150,\u00a0+0.0300]"]
+    rows = [row | {"p_holm": 0.01}, row | {"p_holm": 0.01, "metric": "top1_agreement", "high": 0.019}]
+    text = tables.text_differences(pd.DataFrame(rows))
+    assert text.reads.tolist() == ["higher", "higher, by less than matters"], "each by its own measure's size"
+    assert text.models.tolist() == ["DSKD - KD"] * 2
+    assert text.difference[0] == "+0.0200\u00a0[+0.0150,\u00a0+0.0300]"
 
 
 def test_probes_are_shown_with_intervals_chance_and_counts():

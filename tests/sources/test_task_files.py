@@ -60,6 +60,11 @@ def test_a_file_that_is_cut_off_is_named(tmp_path):
         load_arc(tmp_path)
 
 
+def labelled(texts, labels) -> dict:
+    """ARC's question and choices."""
+    return {"stem": "Who?", "choices": [{"text": t, "label": x} for t, x in zip(texts, labels, strict=True)]}
+
+
 @pytest.mark.parametrize(
     ("second", "field"),
     [
@@ -72,6 +77,20 @@ def test_a_file_that_is_cut_off_is_named(tmp_path):
         (arc_row(1, id=7), "'id' is int"),
         ('{"id": "x", "question"', "is not JSON"),
         ("[1]", "is list"),
+        (arc_row(1, answerKey="1"), "'answerKey' is '1', expected one of the choices A, B, C, D"),
+        (arc_row(1, answerKey=1), "'answerKey' is 1"),
+        (arc_row(1, question=labelled("xyz", "ABA")), "labelled A, B, A"),
+        (arc_row(1, question=labelled("x", "A")), "at least two"),
+        (arc_row(1, question=labelled(["x", " "], "AB")), "'text' is empty"),
+        (arc_row(1, question=labelled("xy", "AB") | {"stem": ""}), "'stem' is empty"),
+        ({"id": "x", "question": "?", "choices": ["x", None], "answer": 0}, "'choices 2' is missing"),
+        ({"id": "x", "question": "?", "choices": ["x", 2], "answer": 0}, "'choices 2' is int"),
+        ({"id": "x", "question": "?", "choices": ["x", ""], "answer": 0}, "'choices 2' is empty"),
+        ({"id": "x", "question": "?", "choices": ["x", {"text": "y"}], "answer": 0}, "'text' is missing"),
+        ({"id": "x", "question": "?", "choices": ["x", "y"], "answer": "1"}, "'answer' is '1'"),
+        ({"id": "x", "question": "?", "choices": ["x", "y"], "answer": "AB"}, "'answer' is 'AB'"),
+        ({"id": "x", "question": "?", "choices": {"text": ["x", "y"]}, "answerKey": "A"}, "'label' is missing"),
+        ({"id": "x", "question": "?", "choices": {"text": ["x", "y"], "label": ["A"]}}, "2 choices and 1 labels"),
     ],
 )
 def test_a_broken_row_names_file_row_and_field(tmp_path, second, field):
@@ -95,6 +114,14 @@ def test_piqa_labels_must_fit_the_rows(tmp_path):
     (folder / "valid-labels.lst").write_text("1\n")
     with pytest.raises(ValueError, match="1 labels for 2 rows"):
         load_task("piqa", "validation", **arguments)
+
+
+@pytest.mark.parametrize("label", [0.9, True, 2, "A", None])
+def test_a_label_of_piqa_is_0_or_1(label, monkeypatch):
+    row = {"goal": "goal", "sol1": "left", "sol2": "right", "label": label}
+    monkeypatch.setattr("dskd_utils.sources.tasks.hub_rows", lambda *_: [(row, "ybisk/piqa validation, row 1")])
+    with pytest.raises(ValueError, match="ybisk/piqa validation, row 1: the field 'label' is"):
+        load_task("piqa", "validation", source="hub", check_counts=False)
 
 
 def test_mmlu_csv_files_are_read_by_subject(tmp_path):
@@ -124,6 +151,26 @@ def test_squad_keeps_paragraph_title_and_answers(tmp_path):
     del answered["question"]
     path.write_text(json.dumps({"data": [article]}))
     with pytest.raises(ValueError, match="dev-v2.0.json, question 1: the field 'question' is missing"):
+        load_task("squad2", "dev", data_dir=tmp_path, check_counts=False)
+
+
+@pytest.mark.parametrize(
+    ("article", "message"),
+    [
+        ("Place", "article 1: the field 'paragraphs' is missing"),
+        ({"title": "Place", "paragraphs": ["Here."]}, "article 1: the field 'qas' is missing"),
+        ({"title": "Place", "paragraphs": [{"context": "Here.", "qas": ["Where?"]}]}, "question 1: .*'answers'"),
+        (
+            {"paragraphs": [{"context": "Here.", "qas": [{"answers": [{"answer_start": 0}]}]}]},
+            "question 1: the field 'text' is missing",
+        ),
+    ],
+)
+def test_a_broken_article_of_squad_is_named(article, message, tmp_path):
+    path = tmp_path / "squad2" / "dev-v2.0.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"data": [article]}))
+    with pytest.raises(ValueError, match=f"dev-v2.0.json, {message}"):
         load_task("squad2", "dev", data_dir=tmp_path, check_counts=False)
 
 

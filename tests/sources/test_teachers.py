@@ -106,9 +106,9 @@ def test_the_fingerprint_does_not_depend_on_the_folder(llama, tmp_path):
 
 def test_the_tokenizer_hash_notices_another_vocabulary(llama):
     tokenizer = load_teacher(str(llama)).tokenizer
-    before = teachers._tokenizer_hash(tokenizer)
+    before = teachers.hash_tokenizer(tokenizer)
     tokenizer.add_tokens(["word"])
-    assert teachers._tokenizer_hash(tokenizer) != before
+    assert teachers.hash_tokenizer(tokenizer) != before
 
 
 @pytest.mark.parametrize("config", [BertConfig(), T5Config(), BertConfig(architectures=["BertForMaskedLM"])])
