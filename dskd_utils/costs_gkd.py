@@ -59,7 +59,8 @@ def compare(folder: Path, rows: tuple[Tensor, Tensor, Tensor], **job: Any) -> di
 
 def _ours(teacher: Teacher, student: Student, rows: list[Tensor], job: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
-    states = LiveStates(teacher, Packed(*rows, 0, rows[0].numel(), "rows")).held([student.frozen_layers])
+    text = Packed(*rows, torch.arange(len(rows[0])), 0, rows[0].numel(), "rows")
+    states = LiveStates(teacher, text).held([student.frozen_layers])
     passed = time.perf_counter() - began
     objective = Objective(temperature=1.0, beta_p=0.0, beta_n=0.0)
     with tempfile.TemporaryDirectory() as name:

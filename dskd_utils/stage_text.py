@@ -134,15 +134,19 @@ def has_wikitext(study: Study) -> bool:
     return study.data_dir is not None and (study.data_dir / FILE).is_file()
 
 
-def wikitext(study: Study) -> Packed | None:
-    """WikiText-2's validation articles, as many tokens as the held-out text has; None without a data folder.
+def wikitext(study: Study) -> tuple[Packed, Packed] | None:
+    """WikiText-2's validation articles, as many tokens as the held-out text has and all; None without a data folder.
 
     Training text shares none of them: `text` takes them among what is judged on.
     """
     if not has_wikitext(study):
         return None
-    budget = {"block": study.profile.block, "budget": study.profile.heldout_tokens, "seed": study.seed}
-    return masked_pack(wikitext_articles(study.data_dir / FILE), study.teacher.tokenizer, **budget)
+    articles, options = wikitext_articles(study.data_dir / FILE), {"block": study.profile.block, "seed": study.seed}
+    part, whole = (
+        masked_pack(articles, study.teacher.tokenizer, budget=budget, **options)
+        for budget in (study.profile.heldout_tokens, None)
+    )
+    return part, whole
 
 
 def split_layer(study: Study, layers: int = 0, trainable_layers: int = 0) -> tuple[int, int]:

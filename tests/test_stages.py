@@ -69,7 +69,9 @@ def test_a_study_in_bf16_trains_and_measures_its_student(finished, llama):
     teacher = load_teacher(llama.name, dtype="bfloat16")
     models = {"teacher": teacher.model, "student": student}
     assert {parameter.dtype for parameter in student.parameters()} == {torch.bfloat16}
-    held_out = text_measures(models, states, "teacher", tokenizer=teacher.tokenizer)
+    text = SimpleNamespace(ids=states.ids, positions=states.positions, targets=states.targets)
+    text.articles = torch.arange(len(text.ids))
+    held_out = text_measures(models, text, "teacher", tokenizer=teacher.tokenizer)
     found, records = evaluate(models, teacher.tokenizer, ("piqa",), "likelihood", limit=2, return_records=True)
     assert held_out.value.notna().all() and found.value.notna().all() and len(records) == 4
 

@@ -35,8 +35,8 @@ def text_measures(
 
     Args:
         models: name -> causal language model, the teacher among them; one tokenizer and vocabulary.
-        packed: text with `ids`, `positions` and `targets`, int64 (B, T), -100 where there is no target (see
-            `sources.corpora.Packed`).
+        packed: text with `ids`, `positions` and `targets`, int64 (B, T), -100 where there is no target, and `articles`,
+            int64 (B,) (see `sources.corpora.Packed`).
         teacher_name: the teacher's name in `models`.
         tokenizer: the models', for `bits_per_byte`, which can be compared across tokenizers; without it there is none.
         classes: kinds of tokens by name, `(v,)` bool: which next tokens are of it (see `token_classes`).
@@ -44,13 +44,14 @@ def text_measures(
         return_blocks: also return what `compare_text` reads.
 
     Returns:
-        model, tokens (`"all"` or a class), metric, value, stderr, n: `perplexity`; `kl`, the mean KL(teacher || model)
-        in nats a token at temperature 1; `top1_agreement`, the share of positions where model and teacher have the same
-        most probable token; `top5_agreement`, how many of the teacher's five most probable tokens are among the
-        model's, as a share; `accuracy`, the share where the most probable token is the text's own next one;
-        `bits_per_byte` of all tokens. The n positions of a block depend on each other, so standard errors are clustered
-        by block (NaN for one block); perplexity's by the delta method. With `return_blocks`, (table, blocks): a row a
-        model and block with its number of positions `n` and the sums over them of every measure.
+        model, tokens (`"all"` or a class), metric, value, stderr, n, articles: `perplexity`; `kl`, the mean
+        KL(teacher || model) in nats a token at temperature 1; `top1_agreement`, the share of positions where model and
+        teacher have the same most probable token; `top5_agreement`, how many of the teacher's five most probable tokens
+        are among the model's, as a share; `accuracy`, the share where the most probable token is the text's own next
+        one; `bits_per_byte` of all tokens. The n positions of an article depend on each other, so standard errors are
+        clustered by article (NaN for one article); perplexity's by the delta method. `articles` counts those that
+        have a position in n. With `return_blocks`, (table, blocks): a row a model and block with its `article`, its
+        number of positions `n` and the sums over them of every measure.
 
     Raises:
         ValueError: the teacher is not in `models`; no position has a target; models with different vocabularies.
@@ -72,27 +73,29 @@ def text_measures(
             _add_batch(
                 models, family, packed, teacher_name, list(kinds.values()), slice(start, start + rows), chunk, sums
             )
-    valid = packed.targets != -100
+    valid, articles = packed.targets != -100, packed.articles.numpy()
     found = []
     for number, (kind, members) in enumerate(kinds.items()):
         of_kind = (valid & members[packed.targets.clamp(min=0)]).sum(1).numpy().astype(np.float64)
         for name in models if of_kind.any() else ():
             row = {"model": name, "tokens": kind, "n": int(of_kind.sum())}
+            row["articles"] = len(set(articles[of_kind > 0]))
             for column, metric in enumerate(MEASURES):
-                value, stderr = _ratio(sums[name][number, :, column], of_kind)
+                value, stderr = _ratio(sums[name][number, :, column], of_kind, articles)
                 if metric == "nll":
                     metric, value = "perplexity", np.exp(value)
                     stderr *= value
                 found.append(row | {"metric": metric, "value": value, "stderr": stderr})
             if kind == ALL and tokenizer is not None:
-                value, stderr = _ratio(sums[name][0, :, 0] / np.log(2), _bytes(packed.targets, tokenizer))
+                value, stderr = _ratio(sums[name][0, :, 0] / np.log(2), _bytes(packed.targets, tokenizer), articles)
                 found.append(row | {"metric": "bits_per_byte", "value": value, "stderr": stderr})
-    table = pd.DataFrame(found, columns=["model", "tokens", "metric", "value", "stderr", "n"])
+    table = pd.DataFrame(found, columns=["model", "tokens", "metric", "value", "stderr", "n", "articles"])
     if not return_blocks:
         return table
     used = counts > 0
     blocks = [
-        pd.DataFrame(of[0][used], columns=MEASURES).assign(model=name, n=counts[used]) for name, of in sums.items()
+        pd.DataFrame(of[0][used], columns=MEASURES).assign(model=name, n=counts[used], article=articles[used])
+        for name, of in sums.items()
     ]
     return table, pd.concat(blocks).rename_axis("block").reset_index()
 
@@ -100,7 +103,7 @@ def text_measures(
 def compare_text(
     blocks: pd.DataFrame, pairs: Sequence[tuple[str, str]], *, resamples: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Differences of two methods each on the same held-out text, with intervals over blocks and, if any, seeds.
+    """Differences of two methods each on the same held-out text, with intervals over articles and, if any, seeds.
 
     Args:
         blocks: of `text_measures(..., return_blocks=True)`.
@@ -109,7 +112,7 @@ def compare_text(
 
     Returns:
         metric (`nll`, the logarithm of the perplexity in nats, `kl`, `top1_agreement`), difference, low, high, p, n
-        (blocks), seeds, model, minus, p_holm (over the table).
+        (blocks), articles (which are drawn, each with all of its blocks), seeds, model, minus, p_holm (over the table).
 
     Raises:
         ValueError: an unknown method.
@@ -117,11 +120,12 @@ def compare_text(
     methods = by_method(dict.fromkeys(blocks["model"]))
     if missing := [name for pair in pairs for name in pair if name not in methods]:
         raise ValueError(f"model {missing[0]!r} is not in the blocks: choose from {', '.join(methods)}")
-    rows = []
+    articles = blocks.drop_duplicates("block").sort_values("block")["article"].to_numpy()
+    drawn, rows = {"clusters": articles, "resamples": resamples, "seed": seed}, []
     for (a, b), metric in product(pairs, ("nll", "kl", "top1_agreement")):
         wide = blocks.pivot(index="model", columns="block", values=metric) / blocks["n"].mean()
         x, y = (wide.loc[methods[name]].to_numpy() for name in (a, b))
-        found = paired_seeds(x, y, resamples=resamples, seed=seed)._asdict()
+        found = paired_seeds(x, y, **drawn)._asdict() | {"articles": len(set(articles))}
         rows.append({"metric": metric} | found | {"seeds": max(len(x), len(y)), "model": a, "minus": b})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"]))
@@ -173,12 +177,14 @@ def _add_batch(
                 np.add.at(sums[name][number], blocks[part][mine], values[mine])
 
 
-def _ratio(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """Mean a position and its standard error from sums and counts a block, for the ratio of two block totals."""
+def _ratio(sums: np.ndarray, counts: np.ndarray, articles: np.ndarray) -> tuple[float, float]:
+    """Mean a position and its standard error from sums and counts a block, for the ratio of two articles' totals."""
+    _, member = np.unique(articles, return_inverse=True)
+    sums, counts = (np.bincount(member, weights=each) for each in (sums, counts))
     mean = sums.sum() / counts.sum()
     used = counts > 0
-    blocks = int(used.sum())
-    if blocks < 2:
+    units = int(used.sum())
+    if units < 2:
         return float(mean), float("nan")
     residuals = sums[used] - mean * counts[used]
-    return float(mean), float(np.sqrt(blocks / (blocks - 1) * np.sum(residuals**2)) / counts.sum())
+    return float(mean), float(np.sqrt(units / (units - 1) * np.sum(residuals**2)) / counts.sum())

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dskd_utils.sources.assets import fetch
 from dskd_utils.sources.conversations import Answers, answered_by, conversations
 from dskd_utils.sources.leaks import leak_report, remove_leaks
 from dskd_utils.sources.mmlu_pro import Filtered, mmlu_training
-from dskd_utils.sources.packing import Packed, cut_pieces, fill_rows, pack
+from dskd_utils.sources.packing import Packed, Piece, cut_pieces, fill_rows, pack, token_count
 from dskd_utils.sources.tasks import (
     TRAIN_SHARE,
     Question,
@@ -51,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 _CHARACTERS_A_TOKEN = 8  # an upper estimate: how much text to read for a token budget
 _MIN_CHARACTERS = 8_000_000  # read at least so much of a dump, so that small budgets sample many articles too
+# Of an article validation and test take so many blocks, its first: positions of one article depend on each other, so
+# many articles say more than as many tokens of a few long ones. Training text has its articles whole.
+HELD_OUT_PIECES = 1
 TASK_FORMATS = ("chat", "plain")
 NO_MMLU = Filtered([], {})
 
@@ -94,8 +95,9 @@ def study_text(
     """Wikipedia and task text for training, Wikipedia text for validation and test, none of it shared.
 
     Half of each Wikipedia budget is for the dump's articles, half for the leads; where one runs out the other fills
-    in. Training text is compared with the held-out articles and with the evaluation questions of ALL tasks that the
-    source has, so that the choice of `tasks` never changes what is removed.
+    in. Validation and test take at most `HELD_OUT_PIECES` blocks of an article. Training text is compared with the
+    whole held-out articles and with the evaluation questions of ALL tasks that the source has, so that the choice of
+    `tasks` never changes what is removed.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
@@ -161,21 +163,22 @@ def study_text(
             continue
         seen = set(map(id, documents["train"])) if part == "extra" else set()
         found = [one for one in (wikipedia if part in ("train", "extra") else parts[part]) if id(one) not in seen]
-        chosen = _wikipedia_pieces(found, tokenizer, block, budget, seed)
+        each = None if part in ("train", "extra") else HELD_OUT_PIECES
+        chosen = _wikipedia_pieces(found, tokenizer, block, budget, seed, each)
         if part in ("train", "extra"):
-            spent = sum(len(piece) for pieces, _ in chosen.values() for piece in pieces)
-            limit = budget_tasks if part == "train" else budget - spent
+            limit = budget_tasks if part == "train" else budget - sum(map(token_count, chosen.values()))
             others = [one for one in task_texts if id(one) not in seen]
             chosen["tasks"] = cut_pieces(others, tokenizer, block, limit, seed)
-            if answers and part == "train":
-                again, facts["train answers"] = answered_by(tokenizer, chosen["tasks"][1], task_texts, answers)
-                chosen["tasks"] = cut_pieces(again, tokenizer, block, limit, None)[0], chosen["tasks"][1]
-        documents[part] = [document for _, used in chosen.values() for document in used]
-        pieces = [piece for some, _ in chosen.values() for piece in some]
+        used = {name: list(dict.fromkeys(piece.document for piece in pieces)) for name, pieces in chosen.items()}
+        if answers and part == "train":
+            again, facts["train answers"] = answered_by(tokenizer, used["tasks"], task_texts, answers)
+            chosen["tasks"] = cut_pieces(again, tokenizer, block, limit, None)
+        documents[part] = list(itertools.chain(*used.values()))
+        pieces = list(itertools.chain(*chosen.values()))
         random.Random(seed).shuffle(pieces)
-        packed[part] = fill_rows(pieces, len(documents[part]), tokenizer, block, seed)
+        packed[part] = fill_rows(pieces, tokenizer, block, seed)
         facts[part] = {
-            name: {"documents": len(used), "tokens": sum(map(len, some))} for name, (some, used) in chosen.items()
+            name: {"documents": len(used[name]), "tokens": token_count(pieces)} for name, pieces in chosen.items()
         }
     logger.info("study text: %s", facts)
     return StudyText(**packed, facts=facts, documents=documents)
@@ -212,13 +215,15 @@ def _until(documents: Iterable[Document], characters: int) -> Iterator[Document]
 
 
 def _wikipedia_pieces(
-    documents: Sequence[Document], tokenizer: Any, block: int, budget: int, seed: int
-) -> dict[str, tuple[list[np.ndarray], list[Document]]]:
-    """Pieces and documents by sample, half of the budget each as far as there is text."""
+    documents: Sequence[Document], tokenizer: Any, block: int, budget: int, seed: int, each: int | None
+) -> dict[str, list[Piece]]:
+    """Pieces by sample, half of the budget each as far as there is text, at most `each` of a document."""
     samples = {name: [d for d in documents if d.source == name] for name in ("wikipedia-leads", "wikipedia-dump")}
-    chosen = {name: cut_pieces(found, tokenizer, block, budget // 2, seed) for name, found in samples.items()}
-    spent = {name: sum(map(len, pieces)) for name, (pieces, _) in chosen.items()}
+    chosen = {
+        name: cut_pieces(found, tokenizer, block, budget // 2, seed, each=each) for name, found in samples.items()
+    }
+    spent = {name: token_count(pieces) for name, pieces in chosen.items()}
     for name, other in itertools.permutations(samples):
         if spent[other] < budget // 2 - 1:
-            chosen[name] = cut_pieces(samples[name], tokenizer, block, budget - spent[other], seed)
+            chosen[name] = cut_pieces(samples[name], tokenizer, block, budget - spent[other], seed, each=each)
     return chosen

@@ -6,7 +6,6 @@ for it.
 """
 
 import lzma
-import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dskd_utils.sources.packing import NO_TARGET, Packed, fill_rows, first_token, packed
+from dskd_utils.sources.packing import NO_TARGET, Packed, cut_pieces, fill_rows, packed
 from dskd_utils.sources.wikipedia import Document
 
 FILE = Path("wikipedia") / "wikitext-2.valid.txt.xz"
@@ -60,43 +59,36 @@ def _joined(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if line.strip())
 
 
-def masked_pack(documents: Sequence[Document], tokenizer: Any, *, block: int, budget: int, seed: int = 0) -> Packed:
+def masked_pack(
+    documents: Sequence[Document], tokenizer: Any, *, block: int, budget: int | None = None, seed: int = 0
+) -> Packed:
     """Documents packed as `pack` does, but tokens that overlap an `<unk>` are no targets.
+
+    Each gives as many whole blocks, its first, as fill the budget where all are that long: so many of them are in it.
 
     Args:
         documents: texts.
         tokenizer: a fast Hugging Face tokenizer, which knows the characters of each token.
         block: tokens a row.
-        budget: stop at so many tokens.
+        budget: stop at so many tokens; None for all.
         seed: order of the documents and of the rows.
 
     Raises:
         ValueError: no text.
     """
-    order = list(documents)
-    random.Random(seed).shuffle(order)
-    bos, pieces, used, left = first_token(tokenizer), [], 0, budget
-    for document in order:
-        if left < 2:
-            break
-        ids = _masked_ids(document.text, tokenizer)
-        width = block - len(bos)
-        cut = [np.concatenate([bos, ids[i : i + width]])[: min(left, block)] for i in range(0, len(ids), width)]
-        for piece in cut:
-            piece = piece[: max(left, 0)].astype(np.int64)
-            if len(piece) >= 2:
-                pieces.append(piece)
-                left -= len(piece)
-        used += 1
-    made = fill_rows(pieces, used, tokenizer, block, seed)
+    each = None if budget is None else -(-budget // (block * max(1, len(documents))))
+    pieces = cut_pieces(documents, tokenizer, block, budget, seed, each=each, encode=_masked_ids)
+    made = fill_rows(pieces, tokenizer, block, seed)
     targets = made.targets.where(made.targets < _MASK, NO_TARGET)
-    return packed(made.ids % _MASK, made.positions, targets, used, made.tokens)
+    return packed(made.ids % _MASK, made.positions, targets, made.articles, made.documents, made.tokens)
 
 
-def _masked_ids(text: str, tokenizer: Any) -> np.ndarray:
-    """Token ids, those that overlap an `<unk>` larger by `_MASK`."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    ids, offsets = np.array(encoded["input_ids"], np.int64), np.array(encoded["offset_mapping"]).reshape(-1, 2)
-    for match in re.finditer(re.escape(UNKNOWN), text):
-        ids[(offsets[:, 0] < match.end()) & (offsets[:, 1] > match.start())] += _MASK
-    return ids
+def _masked_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """Token ids of each text, those that overlap an `<unk>` larger by `_MASK`."""
+    encoded, found = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False), []
+    for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        ids, offsets = np.array(ids, np.int64), np.array(offsets).reshape(-1, 2)
+        for match in re.finditer(re.escape(UNKNOWN), text):
+            ids[(offsets[:, 0] < match.end()) & (offsets[:, 1] > match.start())] += _MASK
+        found.append(ids.tolist())
+    return found

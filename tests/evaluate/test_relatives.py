@@ -101,7 +101,7 @@ def test_measures_on_held_out_text_are_the_same_as_of_each_model_alone(family):
     positions = torch.cat([torch.arange(9), torch.arange(7)]).expand_as(ids)  # two documents a block
     targets = ids.roll(-1, 1).clone()
     targets[:, -1] = -100
-    packed = SimpleNamespace(ids=ids, positions=positions, targets=targets)
+    packed = SimpleNamespace(ids=ids, positions=positions, targets=targets, articles=torch.arange(3))
     names = ["teacher", "a", "b", "c"]
     together = text_measures(dict(zip(names, family, strict=True)), packed, "teacher")
     for name, model in zip(names[1:], family[1:], strict=True):

@@ -112,8 +112,8 @@ def test_a_probe_over_seeds_averages_their_areas_and_draws_them_anew():
     assert value.value["teacher", ""] == 1.0
 
 
-def test_held_out_text_is_compared_over_blocks_and_seeds():
-    blocks = pd.DataFrame({"block": range(20), "n": 100.0, "top1_agreement": 50.0})
+def test_held_out_text_is_compared_over_articles_and_seeds():
+    blocks = pd.DataFrame({"block": range(20), "article": range(20), "n": 100.0, "top1_agreement": 50.0})
     wave = 100 * np.sin(np.arange(20))
     made = [blocks.assign(model=name, nll=300 + wave + shift, kl=shift) for name, shift in
             (("kd", 0.0), ("kd@1", 0.0), ("dskd", 10.0), ("dskd@1", 30.0))]  # fmt: skip
@@ -124,6 +124,17 @@ def test_held_out_text_is_compared_over_blocks_and_seeds():
     assert table.p["top1_agreement"] == 1.0 and (table.p_holm >= table.p).all() and table.seeds.eq(2).all()
     with pytest.raises(ValueError, match="'pupil' is not in the blocks: choose from kd, dskd"):
         compare_text(pd.concat(made), [("pupil", "kd")])
+
+
+def test_blocks_of_one_article_are_drawn_together():
+    rng = np.random.default_rng(4)
+    blocks = pd.DataFrame({"block": range(60), "article": np.repeat(range(6), 10), "n": 100.0, "top1_agreement": 50.0})
+    gains = 100 * np.repeat(rng.normal(size=6), 10)
+    made = pd.concat([blocks.assign(model="kd", nll=0.0, kl=0.0), blocks.assign(model="dskd", nll=gains, kl=gains)])
+    together, alone = (compare_text(one.sample(frac=1, random_state=0), [("dskd", "kd")]).set_index("metric").loc["kl"]
+                       for one in (made, made.assign(article=made.block)))  # fmt: skip
+    assert together.difference == pytest.approx(alone.difference) and (together.articles, alone.articles) == (6, 60)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
 def test_questions_about_one_article_are_drawn_together():

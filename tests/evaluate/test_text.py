@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dskd_utils.evaluate.text import text_measures
+from dskd_utils.evaluate.text import compare_text, text_measures
 
 
 @pytest.fixture
@@ -17,7 +17,11 @@ def packed():
     targets = torch.full_like(ids, -100)
     targets[:, :11], targets[:, 12:19] = ids[:, 1:12], ids[:, 13:]
     targets[2, 15:] = -100
-    return SimpleNamespace(ids=ids, positions=positions, targets=targets)
+    return SimpleNamespace(ids=ids, positions=positions, targets=targets, articles=torch.arange(3))
+
+
+def but(packed, **changes):
+    return SimpleNamespace(**vars(packed) | changes)
 
 
 def by_hand(model, packed):
@@ -65,7 +69,7 @@ def test_every_architecture_reads_the_pieces_apart(any_model, packed):
     assert np.log(table["value"]["perplexity"]) == pytest.approx(nll, rel=1e-4)
 
 
-def test_standard_errors_see_blocks_not_positions(llamas, packed):
+def test_standard_errors_see_articles_not_positions(llamas, packed):
     table = text_measures(llamas, packed, "teacher").set_index(["model", "metric"])
     logprobs, targets = by_hand(llamas["student"], packed)
     nll = -logprobs.gather(1, targets[:, None])[:, 0].numpy()
@@ -73,14 +77,21 @@ def test_standard_errors_see_blocks_not_positions(llamas, packed):
     means = np.array([part.sum() for part in np.split(nll, np.cumsum(sizes)[:-1])]) - nll.mean() * np.array(sizes)
     by_block = np.sqrt(3 / 2 * (means**2).sum()) / nll.size
     assert table["stderr"]["student", "perplexity"] == pytest.approx(by_block * np.exp(nll.mean()), rel=1e-3)
-    one = SimpleNamespace(ids=packed.ids[:1], positions=packed.positions[:1], targets=packed.targets[:1])
-    assert text_measures(llamas, one, "teacher")["stderr"].isna().all()
+    assert text_measures(llamas, but(packed, articles=torch.zeros(3)), "teacher")["stderr"].isna().all()
+    halves, blocks = text_measures(llamas, but(packed, articles=torch.tensor([7, 2, 7])), "teacher", return_blocks=True)
+    pair = np.array([means[0] + means[2], means[1]])
+    by_article = np.sqrt(2 / 1 * (pair**2).sum()) / nll.size
+    found = halves.set_index(["model", "metric"])["stderr"]["student", "perplexity"]
+    assert found == pytest.approx(by_article * np.exp(nll.mean()), rel=1e-3)
+    assert (halves["articles"] == 2).all() and (table["articles"] == 3).all()
+    assert blocks[blocks.model == "student"].article.tolist() == [7, 2, 7]
+    assert (compare_text(blocks, [("student", "teacher")], resamples=20).articles == 2).all()
 
 
 def test_a_missing_teacher_and_a_text_without_targets_are_refused(llamas, packed):
     with pytest.raises(ValueError, match="'master' is not among"):
         text_measures(llamas, packed, "master")
-    empty = SimpleNamespace(ids=packed.ids, positions=packed.positions, targets=torch.full_like(packed.ids, -100))
+    empty = but(packed, targets=torch.full_like(packed.ids, -100))
     with pytest.raises(ValueError, match="no position with a target"):
         text_measures(llamas, empty, "teacher")
 
@@ -91,8 +102,7 @@ def test_a_class_of_tokens_is_measured_as_a_text_of_its_targets_alone(llamas, pa
     assert set(table.tokens) == {"all", "even", "odd"}, "a class that does not occur is left out"
     for parity, name in enumerate(("even", "odd")):
         kept = torch.where(packed.targets % 2 == parity, packed.targets, -100)
-        alone = SimpleNamespace(ids=packed.ids, positions=packed.positions, targets=kept)
-        expected = text_measures(llamas, alone, "teacher").drop(columns="tokens")
+        expected = text_measures(llamas, but(packed, targets=kept), "teacher").drop(columns="tokens")
         found = table[table.tokens == name].drop(columns="tokens").reset_index(drop=True)
         pd.testing.assert_frame_equal(found, expected)
 

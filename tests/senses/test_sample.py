@@ -32,7 +32,8 @@ def random_text(seed, blocks=5, width=16, vocabulary=6):
     draw = torch.Generator().manual_seed(seed)
     ids, targets = torch.randint(vocabulary, (2, blocks, width), generator=draw)
     targets[torch.rand(blocks, width, generator=draw) < 0.2] = -100
-    return Packed(ids, torch.arange(width).expand(blocks, width).contiguous(), targets, 1, ids.numel(), f"text {seed}")
+    positions = torch.arange(width).expand(blocks, width).contiguous()
+    return Packed(ids, positions, targets, torch.zeros(blocks), 1, ids.numel(), f"text {seed}")
 
 
 def rows_of(plan):
@@ -391,7 +392,8 @@ def test_two_processes_write_the_same_bytes_as_one(killed, llama, texts, tmp_pat
 
 
 def test_self_hits_are_the_states_that_judge_themselves(store, llama):
-    text = Packed(store.ids, store.positions, store.targets, 1, store.ids.numel(), "training")
+    articles = torch.arange(len(store.ids))
+    text = Packed(store.ids, store.positions, store.targets, articles, 1, store.ids.numel(), "training")
     plan = plan_sample([text], llama.vocab_size)
     final = store.final.flatten(0, 1)
     vectors = final[plan.position].clone()

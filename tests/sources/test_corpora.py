@@ -1,8 +1,10 @@
 """The study's text: what it trains on shares nothing with what judges it."""
 
+from collections import Counter
+
 import pytest
 
-from dskd_utils.sources.corpora import leak_report, remove_leaks, study_text, without_siblings
+from dskd_utils.sources.corpora import HELD_OUT_PIECES, leak_report, remove_leaks, study_text, without_siblings
 from dskd_utils.sources.tasks import Question, evaluation_documents, evaluation_questions
 
 
@@ -18,6 +20,9 @@ def test_the_study_text_shares_nothing_with_what_judges_it(word_tokenizer):
     sources = {document.source for document in text.documents["train"]}
     assert sources == {"wikipedia-dump", "wikipedia-leads", "arc_challenge", "commonsense_qa", "piqa"}
     assert text.train.documents == len(text.documents["train"])
+    assert max(Counter(text.train.articles.tolist()).values()) > HELD_OUT_PIECES, "long articles are read whole"
+    for part in (text.validation, text.test):
+        assert max(Counter(part.articles.tolist()).values()) <= HELD_OUT_PIECES
 
 
 @pytest.mark.network

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from dskd_utils.sources.packing import pack
+from dskd_utils.sources.packing import cut_pieces, fill_rows, pack
 from dskd_utils.sources.wikipedia import Document
 
 
@@ -115,3 +115,22 @@ def test_the_first_rows_are_a_text_of_their_own(word_tokenizer, texts):
     assert sizes == sorted(sizes) and sizes[-1] == packed.tokens
     assert part.tokens == int((part.targets != -100).sum() + ((part.positions == 0) & (part.targets != -100)).sum())
     assert packed.first(10**6) is packed and packed.first(0) is packed
+    assert torch.equal(part.articles, packed.articles[:3])
+
+
+def test_a_row_names_the_document_that_most_of_it_is_of(word_tokenizer):
+    words = {"a": ["w1"] * 32, "b": ["w2"] * 12, "c": ["w3"] * 4, "d": ["w4"] * 3}
+    packed = pack([Document("t", title, " ".join(text)) for title, text in words.items()], word_tokenizer(), block=16)
+    most = [word_tokenizer().decode(row[:1]) for row in packed.ids]  # the longest piece is the first
+    assert sorted(most) == ["w1", "w1", "w2", "w4"] and packed.documents == 4
+    assert len(set(zip(most, packed.articles.tolist(), strict=True))) == 3 == len(packed.articles.unique())
+
+
+def test_a_document_gives_at_most_so_many_pieces(word_tokenizer, texts):
+    documents = [Document("t", str(number), text) for number, text in enumerate(texts([40, 5, 33, 16]))]
+    pieces = cut_pieces(documents, word_tokenizer(bos=True), 16, 60, 0, each=1)
+    assert sorted(len(piece.ids) for piece in pieces) == [6, 16, 16, 16]
+    for piece in pieces:
+        text = word_tokenizer()(piece.document.text)["input_ids"]
+        assert piece.ids.tolist() == [1, *text[:15]], "its first"
+    assert fill_rows(pieces, word_tokenizer(), 16, 0).documents == 4

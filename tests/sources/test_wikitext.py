@@ -49,3 +49,11 @@ def test_no_token_of_an_unknown_word_is_a_target(tmp_path, llama):
     seen = tokenizer.decode(masked.targets[row][masked.targets[row] != -100])
     assert "unk" not in seen and "weighs" in seen
     assert masked_pack(articles, tokenizer, block=256, budget=20).tokens <= 20
+
+
+def test_a_part_of_the_text_is_of_all_articles(tmp_path, llama):
+    lines = [f" = Article {i} = \n \n {'the happy river runs . ' * 40} \n" for i in range(4)]
+    articles = wikitext_articles(write(tmp_path, "".join(lines)))
+    part, whole = (masked_pack(articles, llama.tokenizer, block=16, budget=budget) for budget in (100, None))
+    assert part.documents == whole.documents == len(part.articles.unique()) == 4
+    assert part.tokens == 100 and whole.tokens > 4 * 100
