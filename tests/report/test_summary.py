@@ -1,6 +1,9 @@
 """The short answer, from made-up results."""
 
-from dskd_utils.report.summary import answer
+import pytest
+
+from dskd_utils.report.summary import answer, everywhere, found
+from dskd_utils.report.verdicts import NotRunError
 
 ENDS = {"low": -0.01, "high": 0.01}
 
@@ -30,3 +33,35 @@ def test_the_controls_and_the_margin_are_named_where_they_are_known():
 def test_nothing_is_said_of_what_was_not_run():
     assert len(answer(results())) == 3
     assert answer(results(("rewired",)))[2].startswith("On the same words the controls differ from KD by rewired")
+
+
+def page(value, low, high):
+    ends = {"difference": value, "value": value, "low": low, "high": high}
+    asked = [{"pair": pair, "task": "piqa"} | ends for pair in ("DSKD - KD", "KD - teacher")]
+    text = [{"model": "dskd", "minus": minus, "metric": metric} | ends
+            for metric in ("nll", "kl", "top1_agreement") for minus in ("kd", "rewired")]  # fmt: skip
+    similar = [{"subset": subset, "measure": "standardised", "model": "dskd", "minus": "kd"} | ends
+               for subset in ("held out", "all")]  # fmt: skip
+    made = results()["05-evaluation"] | {"held_out_differences": text, "probe_similarity": similar}
+    names = ("differences", "arc_test_differences", "letter_differences")
+    return {"05-evaluation": made | dict.fromkeys(names, asked)}
+
+
+def test_what_was_found_counts_everything_that_a_page_compares():
+    rows = {row["label"]: row for row in everywhere(page(0.2, 0.1, 0.3))}
+    assert len(rows) == 8 and rows["nll on held-out text"]["reads"] == rows["KL to the teacher"]["reads"] == "lower"
+    assert (rows["KL to the teacher"]["low"], rows["KL to the teacher"]["high"]) == (-0.3, -0.1), "less is better"
+    assert rows["same top token as the teacher"]["reads"] == rows["similarity, held-out words"]["reads"] == "higher"
+    said = found(page(0.2, 0.1, 0.3))
+    assert said[0].startswith("DSKD is compared with KD in 8 places of this page: 5 better, 2 worse, 1 the same to")
+    assert "PIQA, accuracy by letter +0.200" in said[0] and said[1:] == answer(page(0.2, 0.1, 0.3))[:-1]
+
+
+def test_a_page_that_shows_no_gain_says_so():
+    said = found(page(0.0, -0.001, 0.001))[0]
+    assert "8 the same to within what would matter" in said
+    assert "Nothing that was asked shows that the sense loss helps" in said
+    said = found(page(0.005, 0.001, 0.009))[0]
+    assert "better by less than would matter" in said and "Nothing that was asked shows" in said
+    with pytest.raises(NotRunError):
+        found({"05-evaluation": {}})
