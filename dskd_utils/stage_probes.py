@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.artefacts import atomic_folder, code_digest, files_digest, read_manifest, write_manifest
-from dskd_utils.evaluate.own_space import SETS, word_contexts
+from dskd_utils.evaluate.own_space import word_contexts
 from dskd_utils.evaluate.probe_data import build_questions, held_out_pairs, read_similarity, stated_pairs
 from dskd_utils.lexicon.gold import FILES, load_gold
 from dskd_utils.lexicon.pair_table import normalise
@@ -20,12 +20,14 @@ from dskd_utils.sources.wikipedia import wikipedia_leads
 from dskd_utils.stage_lexicon import Lexicon
 from dskd_utils.study import Study
 
+# Similarity sets whose pairs another set holds too, all of them but one.
+REPEATED = {"WS-353-SIM": "WS-353-ALL", "WS-353-REL": "WS-353-ALL", "MC-30": "RG-65"}
 CODE = ("evaluate/probe_data.py", "lexicon", "sources/wikipedia.py", "stage_probes.py", "assets.yaml")
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Pairs and questions about words of one part of the split, and how many pairs there were before the draw."""
+    """Pairs and questions about words of one part of the split, and how many of both there were before the draw."""
 
     pairs: pd.DataFrame
     questions: pd.DataFrame
@@ -67,18 +69,23 @@ def probes(study: Study, words: Lexicon, *, part: str = "test", limit: int = 0) 
         with atomic_folder(folder) as temporary:
             drawn.to_parquet(temporary / "pairs.parquet", index=False)
             questions.to_parquet(temporary / "questions.parquet", index=False)
-            write_manifest(temporary, "probes", parameters, started, pairs=len(found))
+            of = int(questions.groupby("relation")["of"].first().sum())
+            write_manifest(temporary, "probes", parameters, started, pairs=len(found), questions=of)
     tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "questions")}
     return Probes(**tables, facts=read_manifest(folder)["facts"])
 
 
 @dataclass(frozen=True)
 class OwnSpace:
-    """Pairs of synonyms and antonyms, pairs with people's scores (None where no folder has them), words in context."""
+    """Pairs of synonyms and antonyms, pairs with people's scores (None where no folder has them), words in context.
+
+    `of` is how many pairs of either kind there were before the draw.
+    """
 
     pairs: pd.DataFrame
     similar: pd.DataFrame | None
     contexts: pd.DataFrame
+    of: dict[str, int]
 
 
 def own_space(study: Study, asked: Probes, *, limit: int = 0) -> OwnSpace:
@@ -87,18 +94,35 @@ def own_space(study: Study, asked: Probes, *, limit: int = 0) -> OwnSpace:
     Args:
         study: an open study.
         asked: the probes, whose pairs are drawn from.
-        limit: most pairs of either relation, and of a similarity set, drawn with the study's seed; the profile's
-            `sense_contexts` when 0.
+        limit: most pairs of either relation, and of a similarity set, there half of them with a word of the split's
+            test part where there are so many, drawn with the study's seed; the profile's `sense_contexts` when 0.
     """
     limit = limit or study.profile.sense_contexts
     drawn = [of.sample(min(limit, len(of)), random_state=study.seed) for _, of in asked.pairs.groupby("relation")]
-    pairs, similar = pd.concat(drawn).sort_index(), None
+    pairs, similar, of = pd.concat(drawn).sort_index(), None, {"pairs": asked.facts["pairs"], "similar": 0}
     if study.data_dir is not None and any((study.data_dir / "lexical" / "wordsim").glob("*.txt")):
-        sets = [of for name, of in read_similarity(study.data_dir).groupby("set") if name in SETS]
-        if sets:
-            similar = pd.concat(of.sample(min(limit, len(of)), random_state=study.seed) for of in sets)
+        found = _scored(study)
+        similar = pd.concat(_half_held_out(one, limit, study.seed) for _, one in found.groupby("set", sort=False))
+        of["similar"] = len(found)
     words = {word for frame in (pairs, similar) if frame is not None for word in (*frame["word"], *frame["other"])}
-    return OwnSpace(pairs, similar, word_contexts(wikipedia_leads(fetch("wikipedia-leads")), words, seed=study.seed))
+    contexts = word_contexts(wikipedia_leads(fetch("wikipedia-leads")), words, seed=study.seed)
+    return OwnSpace(pairs, similar, contexts, of)
+
+
+def _scored(study: Study) -> pd.DataFrame:
+    """Pairs with people's scores, each set's once, and in `held_out` how many words are of the split's test part."""
+    found = read_similarity(study.data_dir)
+    found = found[~found["set"].map(REPEATED).isin(found["set"])]
+    words = sorted({*found["word"], *found["other"]})
+    split = split_words(words, lemmatise(words, fetch("wordnet")), seed=study.seed)
+    return found.assign(held_out=sum((found[side].map(split) == "test").astype(int) for side in ("word", "other")))
+
+
+def _half_held_out(pairs: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
+    """At most `limit` pairs, half of them with a held-out word where there are so many."""
+    held, others = pairs[pairs["held_out"] > 0], pairs[pairs["held_out"] == 0]
+    held = held.sample(min(-(-limit // 2), len(held)), random_state=seed)
+    return pd.concat([held, others.sample(min(limit - len(held), len(others)), random_state=seed)])
 
 
 def _gold(study: Study, words: Lexicon, counts: Counter[str]) -> pd.DataFrame:

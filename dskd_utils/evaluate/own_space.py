@@ -23,7 +23,6 @@ from dskd_utils.sources.wikipedia import Document
 
 OCCURRENCES = 3  # of a word
 LEFT = 120  # characters that are read before a word, less what stands before the first blank in them
-SETS = ("SimLex-999", "WS-353-SIM")  # of people's scores: likeness proper, not relatedness
 OWN_SPACE = "synonym or antonym, own space"
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -131,3 +130,14 @@ def own_space_records(vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.Dat
     records = similarity_records(vectors, pairs)
     held = records["held_out"].map({1: "one held out", 2: "both held out"})
     return records.assign(probe=OWN_SPACE, subset=[["all", name] for name in held])
+
+
+def within_sets(records: pd.DataFrame) -> pd.DataFrame:
+    """Records of `similarity_records` whose sets, each with a scale of its own, can be pooled.
+
+    Scores and cosines become the share of the set's pairs with a cosine that do not lie above. A set's rank
+    correlation stays what it was, and that of several sets is about the mean of theirs, weighted by their pairs.
+    """
+    ranked = records.assign(gold=records["gold"].where(records["cosine"].notna()))
+    columns = ["gold", "cosine", "standardised"]
+    return records.assign(**ranked.groupby(["model", "set"])[columns].rank(pct=True))

@@ -24,7 +24,7 @@ from dskd_utils.lexicon.relations import Relations
 
 PARTS = ("validation", "test")
 NEAREST = 30  # distractors are drawn among so many words whose counts are nearest to the answer's
-_QUESTION = ["question_id", "word", "relation", "pos", "options", "answer", "counts", "held_out"]
+_QUESTION = ["question_id", "word", "relation", "pos", "options", "answer", "counts", "held_out", "of"]
 
 
 def held_out_pairs(pairs: pd.DataFrame, split: Mapping[str, str], *, part: str = "test") -> pd.DataFrame:
@@ -98,8 +98,8 @@ def build_questions(
 
     Returns:
         a row a question: `question_id`, `word`, `relation`, `pos`, `options` (list), `answer` (its place there),
-        `counts` (of the options), `held_out` (1, or 2 where the answer is held out as well). Related words without
-        enough distractors give no question.
+        `counts` (of the options), `held_out` (1, or 2 where the answer is held out as well), `of` (how many related
+        words of its relation could be asked about, without a limit). Those without enough distractors give no question.
 
     Raises:
         ValueError: an unknown part, fewer than two options, a word without a part, or no pair from the source.
@@ -127,14 +127,17 @@ def build_questions(
                 members[relation, pos].add(word)
     pools = {key: np.array(sorted(words), dtype=object) for key, words in members.items()}
     logs = {key: np.log([counts[word] for word in pool]) for key, pool in pools.items()}
-    rows, made = [], Counter()
+    rows, made, could = [], Counter(), Counter()
     order = np.random.default_rng(seed).permutation(len(stated)) if limit is not None else range(len(stated))
     for relation, word, answer in (stated[i] for i in order):
         shared = kinds[word].keys() & kinds[answer].keys() if {word, answer} <= usable else ()
-        if split[word] != part or not shared or made[relation] == limit:
+        if split[word] != part or not shared:
             continue
         pos = max(sorted(shared), key=lambda p: kinds[word][p] + kinds[answer][p])
         if (relation, pos) not in pools:
+            continue
+        could[relation] += 1
+        if made[relation] == limit:
             continue
         name, pool = f"{relation} {word} {answer}", pools[relation, pos]
         rng = task_rng(name, seed)
@@ -151,7 +154,7 @@ def build_questions(
         held = 1 + (split[answer] != "train")
         rows.append((name, word, relation, pos, shown, int(places.argmin()), [counts[o] for o in shown], held))
         made[relation] += 1
-    return pd.DataFrame(sorted(rows), columns=_QUESTION)
+    return pd.DataFrame(sorted((*row, could[row[2]]) for row in rows), columns=_QUESTION)  # row[2]: the relation
 
 
 def stated_pairs(relations: Relations, source: str) -> pd.DataFrame:
@@ -207,23 +210,20 @@ def read_similarity(data_dir: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["set", "word", "other", "gold"])
 
 
-def similarity_records(
-    vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.DataFrame, held_out: set[str] = frozenset()
-) -> pd.DataFrame:
+def similarity_records(vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.DataFrame) -> pd.DataFrame:
     """Cosines of two words' representations in each model's own space, beside people's scores.
 
     Args:
         vectors: name of the model -> word -> `(d,)`, from `own_space.word_vectors`.
-        pairs: `set`, `word`, `other`, `gold`, from `read_similarity`.
-        held_out: words of the held-out part.
+        pairs: `set`, `word`, `other`, `gold`, from `read_similarity`, and `held_out`, how many of the two words are.
 
     Returns:
-        a row a model and pair: `probe`, `model`, the columns of `pairs`, `subset` (the set, and a second name where a
-        word is held out), `cosine`, and `standardised`, the cosine after every dimension has mean 0 and deviation 1
+        a row a model and pair: `probe`, `model`, the columns of `pairs`, `subset` (list: held out where a word is, all,
+        the set), `cosine`, and `standardised`, the cosine after every dimension has mean 0 and deviation 1
         over the model's words (a few dimensions are much larger than the rest). NaN where a word has no vector.
     """
-    held = [bool({a, b} & held_out) for a, b in zip(pairs["word"], pairs["other"], strict=True)]
-    subset = [[name] + [f"{name}, held out"] * out for name, out in zip(pairs["set"], held, strict=True)]
+    held = pairs["held_out"] > 0
+    subset = [["held out"] * out + ["all", name] for out, name in zip(held, pairs["set"], strict=True)]
     found = []
     for name, of in vectors.items():
         place = {word: i for i, word in enumerate(of)}

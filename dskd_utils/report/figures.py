@@ -137,7 +137,7 @@ def forest(rows: pd.DataFrame, smallest: float) -> Figure:
     """Gains over KD with their 95% intervals, a panel a probe, a line a method; the band is what would not matter.
 
     Args:
-        rows: of `tables.gains_over`.
+        rows: of `readings.gains_over`.
         smallest: the smallest difference that would matter.
     """
     probes, methods = list(dict.fromkeys(rows.probe)), list(dict.fromkeys(rows.method))

@@ -19,6 +19,23 @@ from dskd_utils.report.verdicts import Results, interval, piece, squad_gain
 
 FINE = "\u00a0±\u00a0"
 METHODS_SHOWN = ("teacher", "kd", "dskd")
+# Tables of paired differences on the page on the evaluation: what is compared, and the measure's name in `SMALLEST`.
+BY_TASK = {
+    "differences": ("log-probability of the right answer", "gold_logprob"),
+    "arc_test_differences": ("log-probability of the right answer, test split", "gold_logprob"),
+    "accuracy_differences": ("accuracy by likelihood", "acc_norm"),
+    "letter_differences": ("accuracy by letter", "acc"),
+    "squad_differences": ("F1", "f1"),
+}
+OF_TEXT = {"nll": "nll on held-out text", "kl": "KL to the teacher", "top1_agreement": "same top token as the teacher"}
+# Of a probe's table: the subset that is shown first, the measure, what is compared, and the measure in `SMALLEST`.
+OF_WORDS = (
+    ("probe_pairs", "all", "sum", "synonym or antonym, by prompt", "area"),
+    ("probe_questions", "synonym", "acc", "questions: synonym", "acc"),
+    ("probe_questions", "antonym", "acc", "questions: antonym", "acc"),
+    ("probe_own_space", "all", "standardised", "synonym or antonym, own space", "area"),
+    ("probe_similarity", "held out", "standardised", "similarity, held-out words", "correlation"),
+)
 
 
 def differences(results: Results) -> list[dict[str, Any]]:
@@ -87,12 +104,70 @@ def answer(results: Results) -> list[str]:
     Raises:
         NotRunError: the evaluation is missing.
     """
+    return [*_compared(results), f"**Claims.** {_counted(results)}"]
+
+
+def found(results: Results) -> list[str]:
+    """What the page on the evaluation found, in a few sentences: everything that it compares, then as in `answer`.
+
+    Args:
+        results: of the page, and of 04-distillation for the margin.
+
+    Raises:
+        NotRunError: the evaluation is missing.
+    """
+    return [f"**All of it.** {_everything(everywhere(results))}", *_compared(results)]
+
+
+def everywhere(results: Results) -> list[dict[str, Any]]:
+    """DSKD - KD in each table of the page on the evaluation: `label`, `value`, `low`, `high`, `reads`.
+
+    Above zero is better: the signs of nll and KL are turned.
+
+    Raises:
+        NotRunError: the evaluation is missing.
+    """
+    piece(results, "05-evaluation", "differences")
+    page, told = results["05-evaluation"], []
+    for name, (label, measure) in BY_TASK.items():
+        for row in page.get(name) or []:
+            if row["pair"] == "DSKD - KD":
+                ends = (row[end] for end in ("difference", "low", "high"))
+                told.append((f"{TASKS[row['task']]}, {label}", *ends, SMALLEST[measure]))
+    for row in page.get("held_out_differences") or []:
+        if (row["model"], row["minus"]) == ("dskd", "kd"):
+            ends = [row[end] for end in ("difference", "low", "high")]
+            ends = ends if row["metric"] == "top1_agreement" else [-ends[0], -ends[2], -ends[1]]
+            told.append((OF_TEXT[row["metric"]], *ends, SMALLEST[row["metric"]]))
+    for name, subset, measure, label, unit in OF_WORDS:
+        for row in page.get(name) or []:
+            if (row["subset"], row["measure"], row["model"], row["minus"]) == (subset, measure, "dskd", "kd"):
+                told.append((label, row["value"], row["low"], row["high"], SMALLEST[unit]))
+    names = ("label", "value", "low", "high")
+    return [dict(zip(names, one, strict=False)) | {"reads": verdict(*one[2:])} for one in told]
+
+
+def _everything(rows: list[Mapping[str, Any]]) -> str:
+    """How often DSKD is better, and where, over all that a page compares."""
+    words = {"higher": "better", "higher, by less than matters": "better by less than would matter", "lower": "worse"}
+    words |= {"lower, by less than matters": "worse by less than would matter"}
+    words |= {"the same": "the same to within what would matter", "not told apart": "not told apart"}
+    counts = [(sum(row["reads"] == reads for row in rows), word) for reads, word in words.items()]
+    parts = [f"{count} {word}" for count, word in counts if count]
+    said = f"DSKD is compared with KD in {len(rows)} places of this page: {', '.join(parts)}. "
+    better = [row for row in rows if row["reads"] == "higher"]
+    if not better:
+        return said + "Nothing that was asked shows that the sense loss helps by what would matter."
+    shown = "; ".join(f"{row['label']} {interval(row['value'], row['low'], row['high'])}" for row in better)
+    return said + f"It is better in this: {shown}; of so many intervals some leave out zero by chance."
+
+
+def _compared(results: Results) -> list[str]:
     said = {
         "Benchmarks": _benchmarks(differences(results)) + _accuracies(results),
         "Text": _text(results),
         "Words": _words(results),
         "Opposites": _margin(results),
-        "Claims": _counted(results),
     }
     return [f"**{about}.** {sentences}" for about, sentences in said.items() if sentences]
 

@@ -32,6 +32,11 @@ def percent(value: float, error: float) -> str:
     return shown if pd.isna(error) else f"{shown}\u00a0±\u00a0{100 * error:.1f}"
 
 
+def share_of(asked: int, whole: float) -> str:
+    """`300 of 1,838`: how many were asked, and of how many where these are more."""
+    return f"{int(asked):,}" + (f" of {int(whole):,}" if whole > asked else "")
+
+
 def our_table_3(
     evaluation: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], protocol: str, error: str = "stderr"
 ) -> pd.DataFrame:
@@ -64,8 +69,8 @@ def our_table_3(
         for row in here.itertuples():
             table.loc[METHODS.get(row.model, row.model), name] = percent(row.value, getattr(row, error))
         table.loc["chance", name] = f"{100 * here.chance.iloc[0]:.1f}" if pd.notna(here.chance.iloc[0]) else "-"
-        asked, of = int(here.n.iloc[0]), here["of"].iloc[0] if "of" in here else float("nan")
-        table.loc["questions", name] = f"{asked:,}" + (f" of {int(of):,}" if pd.notna(of) and of > asked else "")
+        of = here["of"].iloc[0] if "of" in here else float("nan")
+        table.loc["questions", name] = share_of(here.n.iloc[0], of)
     order = [*(name for name in METHODS.values() if name in table.index), "chance", "questions"]
     return table.reindex([name for name in order if name in table.index]).fillna("-")
 
@@ -201,25 +206,6 @@ def squad_table(rows: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def gains_over(probed: Mapping[str, tuple[pd.DataFrame, str, str]], base: str, methods: Sequence[str]) -> pd.DataFrame:
-    """What methods gain over another on several probes, for a forest plot.
-
-    Args:
-        probed: name -> the probe's `probe_table`, which of its measures, which of its subsets.
-        base: the method that is taken away.
-        methods: the others.
-
-    Returns:
-        probe, method (as shown), value, low, high, p_holm, n.
-    """
-    found = []
-    for name, (table, measure, subset) in probed.items():
-        own = table[(table.measure == measure) & (table.subset == subset) & (table.minus == base)]
-        found.append(own[own.model.isin(list(methods))].assign(probe=name))
-    rows = pd.concat(found).assign(method=lambda t: t.model.map(lambda name: METHODS.get(name, name)))
-    return rows[["probe", "method", "value", "low", "high", "p_holm", "n"]].reset_index(drop=True)
-
-
 def _pair_name(a: str, b: str) -> str:
     return f"{METHODS.get(a, a)} - {METHODS.get(b, b)}"
 
@@ -233,7 +219,8 @@ def probe_values(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> p
         subsets: which of its subsets, those that are there.
 
     Returns:
-        a frame indexed by model with a last row of chance levels and one of item counts.
+        a frame indexed by model with a last row of chance levels and one of item counts: those that every model has a
+        score of, of all that were drawn.
     """
     rows = table[(table.measure == measure) & (table.minus == "")]
     shown = pd.DataFrame()
@@ -242,7 +229,8 @@ def probe_values(table: pd.DataFrame, measure: str, subsets: Sequence[str]) -> p
         for row in here.itertuples():
             shown.loc[METHODS.get(row.model, row.model), subset] = _interval(row, "{:.3f}")
         shown.loc["chance", subset] = f"{here.chance.iloc[0]:.3f}"
-        shown.loc["items (words)", subset] = f"{here.n.iloc[0]:,} ({here.words.iloc[0]:,})"
+        items = share_of(here.n.iloc[0], here["of"].iloc[0])
+        shown.loc["items (words)", subset] = f"{items} ({here.words.iloc[0]:,})"
     return shown
 
 

@@ -1,10 +1,13 @@
 """Words in a model's own space: occurrences that are what they say, and synonyms above antonyms where they are."""
 
+import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from dskd_utils.distill.students import make_student
-from dskd_utils.evaluate.own_space import LEFT, own_space_records, word_contexts, word_vectors
+from dskd_utils.evaluate.own_space import LEFT, own_space_records, within_sets, word_contexts, word_vectors
+from dskd_utils.evaluate.probe_data import similarity_records
 from dskd_utils.evaluate.probes import probe_table
 from dskd_utils.sources.wikipedia import Document
 
@@ -61,3 +64,30 @@ def test_synonyms_that_lie_nearer_have_an_area_of_one():
     assert (
         set(table.subset) == {"all", "one held out", "both held out"} and (table.chance[table.minus == ""] == 0.5).all()
     )
+
+
+def test_sets_with_scales_of_their_own_are_pooled_within_each():
+    rng = np.random.default_rng(0)
+    vectors = {"m": {str(i): torch.from_numpy(rng.normal(size=4)) for i in range(60)}}
+    ends = rng.permuted(np.tile(np.arange(60), (50, 1)), axis=1)[:, :2].astype(str)
+    pairs = pd.DataFrame(ends, columns=["word", "other"]).assign(set=["a"] * 30 + ["b"] * 20, held_out=[0, 1] * 25)
+    cosines = similarity_records(vectors, pairs.assign(gold=0.0))["cosine"]
+    # Each set's scores rise with the cosines; the second's are on another scale, and its words all far apart.
+    gold = np.where(pairs["set"] == "a", cosines, 100 + cosines)
+    records = similarity_records(vectors, pairs.assign(gold=gold)).assign(cosine=cosines - 5 * (pairs["set"] == "b"))
+    value = {name: probe_table(of, resamples=20).set_index(["subset", "measure"]).value for name, of in
+             (("raw", records), ("pooled", within_sets(records)))}  # fmt: skip
+    assert value["raw"]["all", "cosine"] < 0 and value["pooled"]["all", "cosine"] > 0.99
+    for measure in ("cosine", "standardised"):
+        for name in ("a", "b"):
+            assert value["raw"][name, measure] == pytest.approx(value["pooled"][name, measure])
+        both = [value["raw"][name, measure] for name in ("a", "b")]
+        assert value["pooled"]["all", measure] == pytest.approx(np.average(both, weights=[30, 20]), abs=0.02)
+    assert value["pooled"]["held out", "cosine"] > 0.99
+
+
+def test_a_pair_without_a_vector_has_no_place_in_its_set():
+    vectors = {"m": {name: torch.tensor([float(i), 1.0]) for i, name in enumerate("abc")}}
+    rows = [("a", "b", 9.0), ("a", "x", 5.0), ("b", "c", 1.0)]
+    pairs = pd.DataFrame(rows, columns=["word", "other", "gold"]).assign(set="s", held_out=0)
+    assert within_sets(similarity_records(vectors, pairs)).gold.fillna(0).tolist() == [1.0, 0.0, 0.5]

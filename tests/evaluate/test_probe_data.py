@@ -144,6 +144,8 @@ def test_questions_are_seeded_and_the_answers_place_is_by_chance(made):
     other = build_questions(relations, split, senses, counts, seed=1)
     assert other["question_id"].tolist() == questions["question_id"].tolist()
     assert (other["options"] != questions["options"]).mean() > 0.9
+    some = build_questions(relations, split, senses, counts, limit=3)
+    assert len(some) == 6 and some.groupby("relation")["of"].first().to_dict() == Counter(questions["relation"])
     places = Counter(questions["answer"])
     assert set(places) == {0, 1, 2, 3} and max(places.values()) < 0.4 * len(questions)
     # Of many equally rare words not always the same ones are shown.
@@ -296,8 +298,8 @@ def test_similarities_are_cosines_raw_and_standardised_and_say_what_is_missing()
         ("t", "e", "f", 5.0),
         ("s", "e", "a", 4.0),
     ]
-    pairs = pd.DataFrame(rows, columns=["set", "word", "other", "gold"])
-    records = similarity_records({"one": vectors, "two": dict(list(vectors.items())[:5])}, pairs, {"a", "d"})
+    pairs = pd.DataFrame(rows, columns=["set", "word", "other", "gold"]).assign(held_out=[1, 1, 1, 0, 2])
+    records = similarity_records({"one": vectors, "two": dict(list(vectors.items())[:5])}, pairs)
     first = records[records["model"] == "one"]
     standard = (raw - raw.mean(0)) / raw.std(0, correction=0)
     for row, (i, j) in ((0, (0, 1)), (2, (2, 3)), (4, (4, 0))):
@@ -306,7 +308,7 @@ def test_similarities_are_cosines_raw_and_standardised_and_say_what_is_missing()
         assert first["standardised"][row] == pytest.approx(cosine, abs=1e-4)
     assert first["cosine"].isna().tolist() == [False, True, False, False, False]
     assert records["cosine"].isna().tolist()[5:] == [False, True, False, True, False]
-    assert first["subset"].tolist() == [["s", "s, held out"]] * 3 + [["t"]] + [["s", "s, held out"]]
+    assert first["subset"].tolist() == [["held out", "all", "s"]] * 3 + [["all", "t"]] + [["held out", "all", "s"]]
     table = probe_table(records, resamples=20).set_index(["subset", "measure", "model"])
     row = table.loc[("s", "cosine", "one")]
     assert (row["n"], row["of"], row["words"]) == (3, 4, 5)

@@ -86,13 +86,7 @@ def test_a_part_of_a_benchmark_is_shown_as_a_part_and_seeds_with_their_deviation
     assert whole.loc["questions", "PIQA"] == "300"
 
 
-def test_gains_over_kd_are_taken_from_every_probe():
-    row = {"measure": "sum", "subset": "all", "low": -0.1, "high": 0.3, "p_holm": 0.5, "n": 10}
-    values = (("dskd", "kd", 0.1), ("rewired", "kd", 0.2), ("dskd", "rewired", 0.3), ("kd", "", 0.4))
-    table = pd.DataFrame([row | {"model": a, "minus": b, "value": value} for a, b, value in values])
-    found = tables.gains_over({"one": (table, "sum", "all"), "two": (table, "sum", "all")}, "kd", ["dskd", "rewired"])
-    assert found.method.tolist() == ["DSKD", "rewired neighbours"] * 2 and found.value.tolist() == [0.1, 0.2] * 2
-    assert found.probe.tolist() == ["one", "one", "two", "two"]
+def test_differences_on_held_out_text_are_read():
     row = {"model": "dskd", "minus": "kd", "metric": "nll", "difference": 0.02, "low": 0.015, "high": 0.03}
     rows = [row | {"p_holm": 0.01}, row | {"p_holm": 0.01, "metric": "top1_agreement", "high": 0.019}]
     text = tables.text_differences(pd.DataFrame(rows))
@@ -102,19 +96,20 @@ def test_gains_over_kd_are_taken_from_every_probe():
 
 
 def test_probes_are_shown_with_intervals_chance_and_counts():
-    columns = ["subset", "measure", "model", "minus", "value", "low", "high", "p_holm", "n", "words", "chance"]
+    columns = ["subset", "measure", "model", "minus", "value", "low", "high", "p_holm", "n", "of", "words", "chance"]
     rows = [
-        ("all", "sum", "kd", "", 0.61, 0.55, 0.67, float("nan"), 1200, 300, 0.5),
-        ("all", "sum", "dskd", "", 0.63, 0.57, 0.69, float("nan"), 1200, 300, 0.5),
-        ("all", "sum", "dskd", "kd", 0.02, -0.01, 0.05, 0.2, 1200, 300, 0.0),
-        ("all", "mean", "dskd", "kd", 0.9, 0.9, 0.9, 0.9, 1200, 300, 0.0),
-        ("one", "sum", "kd", "", 0.7, float("nan"), float("nan"), float("nan"), 1, 1, 0.5),
+        ("all", "sum", "kd", "", 0.61, 0.55, 0.67, float("nan"), 1200, 1500, 300, 0.5),
+        ("all", "sum", "dskd", "", 0.63, 0.57, 0.69, float("nan"), 1200, 1500, 300, 0.5),
+        ("all", "sum", "dskd", "kd", 0.02, -0.01, 0.05, 0.2, 1200, 1500, 300, 0.0),
+        ("all", "mean", "dskd", "kd", 0.9, 0.9, 0.9, 0.9, 1200, 1500, 300, 0.0),
+        ("one", "sum", "kd", "", 0.7, float("nan"), float("nan"), float("nan"), 1, 1, 1, 0.5),
     ]
     table = pd.DataFrame(rows, columns=columns)
     values = tables.probe_values(table, "sum", ("all", "one", "absent"))
     assert list(values.columns) == ["all", "one"]
     assert values.loc["KD", "all"] == "0.610\u00a0[0.550,\u00a00.670]" and values.loc["KD", "one"] == "0.700"
-    assert values.loc["chance", "all"] == "0.500" and values.loc["items (words)", "all"] == "1,200 (300)"
+    assert values.loc["chance", "all"] == "0.500" and values.loc["items (words)", "all"] == "1,200 of 1,500 (300)"
+    assert values.loc["items (words)", "one"] == "1 (1)"
     differences = tables.probe_differences(table, "sum", ("all",))
     assert differences.to_dict("records") == [
         {"models": "DSKD - KD", "words": "all", "difference": "+0.020\u00a0[-0.010,\u00a0+0.050]",
