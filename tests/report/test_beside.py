@@ -137,18 +137,18 @@ def evaluation(*intervals):
 @pytest.mark.parametrize(
     ("intervals", "words"),
     [
-        ([(0.1, 0.2)] * 2, "By the .* right answer, on 2 of 2 benchmarks is the DSKD student better than the KD"),
+        ([(0.1, 0.2)] * 2, ".*By the .* right answer, on 2 of 2 benchmarks is the DSKD student better than the KD"),
         ([(-0.1, 0.2)] * 2,
-         "By the .*, on none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
+         ".*By the .*, on none of the 2 benchmarks is .* student; on all the questions do not tell them apart."),
         ([(0.1, 0.2), (-0.2, -0.1), (-0.01, 0.01), (-0.1, 0.2)],
-         "By the .*, on 1 of 4 .*; on 1 it is worse; on 1 they are the same to within .*; on 1 the questions do not"),
+         ".*By the .*, on 1 of 4 .*; on 1 it is worse; on 1 they are the same to within .*; on 1 the questions do not"),
     ],
 )  # fmt: skip
 def test_the_answer_counts_benchmarks_by_what_their_intervals_say(intervals, words):
     first, second, third = summary.answer(evaluation(*intervals))
     assert re.match(words, first)
     assert "KD 1.000\u00a0±\u00a00.100, DSKD 2.000\u00a0±\u00a00.100" in second
-    assert third.startswith("Of 13 claims of the paper, ")
+    assert third.startswith("**Claims.** Of 13 claims of the paper, ")
 
 
 def test_the_answer_tells_paired_differences_on_text_and_of_the_probe_where_they_are():
@@ -161,9 +161,9 @@ def test_the_answer_tells_paired_differences_on_text_and_of_the_probe_where_they
         "probe_pairs": [{"subset": "all", "measure": "sum", "model": "dskd", "minus": minus, "value": 0.03, "low": 0.01,
                          "high": 0.05} for minus in ("", "kd")],
     }  # fmt: skip
-    text = summary.answer(results)[1]
+    _, text, words, _ = summary.answer(results)
     assert "DSKD − KD +0.500\u00a0[\N{MINUS SIGN}0.250,\u00a0+1.250]" in text
-    assert "DSKD − KD is +0.030\u00a0[+0.010,\u00a0+0.050] of the area under the curve, higher." in text
+    assert "DSKD − KD is +0.030\u00a0[+0.010,\u00a0+0.050] of the area under the curve, higher." in words
 
 
 def test_what_notebooks_took_is_a_row_each_and_unknown_memory_is_said():
