@@ -113,7 +113,7 @@ rule notebook:
     input:
         source="notebooks/{notebook}.ipynb",
         code=code,
-        plan=f"{FOLDER}/plan.json",  # written anew for other MINUTES, numbers of the profile or machines
+        plan=f"{FOLDER}/plan.json",  # written anew for other MINUTES or numbers of the profile
         grids=lambda w: [str(grid.path) for grid in GRIDS if w.notebook == "06-ablations"],
         before=lambda w: [f"{FOLDER}/results/{name}.json".format(**w) for name in before(w.notebook)],
     output:

@@ -33,8 +33,8 @@ KEPT = 150
 BYTES = {"float32": 4, "bfloat16": 2}  # of a weight
 QUESTION_TOKENS = {"likelihood": 130, "label": 130, "squad": 350}
 PROBE_TOKENS = 120  # of a pair and of a question about a held-out word, all templates together
-# What a plan was made from, and how a difference is called.
-OTHER = {"minutes": "other minutes", "profile": "other numbers in the profile", "machine": "another machine"}
+# What makes a plan anew, and how it is called. Another machine does not: what was computed there would be lost.
+OTHER = {"minutes": "other minutes", "profile": "other numbers in the profile"}
 BF16_GAIN = 1.3  # bf16 must be clearly faster than fp32 to be worth its rounding
 
 
@@ -236,13 +236,15 @@ def plan_of(teacher: str, profile_name: str) -> dict:
     path = plan_path(teacher, profile_name)
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     then = (kept or {}).get("made_from", {})
-    if kept and then.get("profile") in (None, made_from(profile_name)["profile"]):
+    if kept and then.get("profile") == made_from(profile_name)["profile"]:
         return kept
     return _made(teacher, profile_name, then.get("minutes"))
 
 
 def asked_plan(teacher: str, profile_name: str, minutes: float | None = None) -> dict:
-    """The plan of a study that is asked for: the kept one where all is as it was, else one made anew, and says why.
+    """The plan of a study that is asked for: the kept one, or one made anew for other minutes or numbers, and says why.
+
+    One of another machine is kept, so that a study goes on where it was moved to, and that is said.
 
     Args:
         teacher, profile_name: as in `make_plan`.
@@ -252,11 +254,13 @@ def asked_plan(teacher: str, profile_name: str, minutes: float | None = None) ->
     if not path.is_file():
         return _made(teacher, profile_name, minutes)
     kept, now = json.loads(path.read_text(encoding="utf-8")), made_from(profile_name, minutes)
-    # A plan of an earlier version says its bound alone.
-    same = kept.get("bound") == _bound(profile_name, minutes)
-    then = kept.get("made_from") or now | {"minutes": minutes if same else kept["bound"]}
-    changed = [words for name, words in OTHER.items() if then[name] != now[name]]
+    then = kept.get("made_from", {})
+    changed = [words for name, words in OTHER.items() if then.get(name) != now[name]]
     if not changed:
+        if then["machine"] != now["machine"]:
+            logger.warning(
+                "the plan of %s at %s is another machine's: delete %s to fit this one", teacher, profile_name, path
+            )
         return kept
     logger.warning("the plan of %s at %s is made anew for %s", teacher, profile_name, " and ".join(changed))
     return _made(teacher, profile_name, minutes)

@@ -62,7 +62,9 @@ def test_the_plan_is_kept_so_that_a_second_call_uses_the_same_budgets(tmp_path, 
     assert plan.asked_plan("smollm2-135m", "quick") == first and len(measured) == 3, "these minutes were that call's"
 
 
-def test_a_plan_of_other_numbers_or_of_another_machine_is_made_anew_and_says_why(tmp_path, monkeypatch, caplog):
+def test_a_plan_of_other_numbers_is_made_anew_and_one_of_another_machine_is_kept_and_both_say_why(
+    tmp_path, monkeypatch, caplog
+):
     monkeypatch.setenv("DSKD_HOME", str(tmp_path))
     monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
     bounded = plan.asked_plan("smollm2-135m", "full", 60)
@@ -71,18 +73,10 @@ def test_a_plan_of_other_numbers_or_of_another_machine_is_made_anew_and_says_why
     assert plan.plan_of("smollm2-135m", "full")["bound"] == 60, "a notebook keeps the minutes that were asked for"
     monkeypatch.setattr(plan, "hardware", lambda: dict.fromkeys(bounded["made_from"]["machine"], "other"))
     assert plan.plan_of("smollm2-135m", "full")["made_from"]["machine"] == bounded["made_from"]["machine"]
+    assert plan.asked_plan("smollm2-135m", "full", 60)["made_from"]["machine"] == bounded["made_from"]["machine"]
+    assert "smollm2-135m at full is another machine's: delete" in caplog.text
     assert plan.asked_plan("smollm2-135m", "full")["scale"] == 1
-    assert "smollm2-135m at full is made anew for other minutes and another machine" in caplog.text
-
-
-def test_a_plan_of_an_earlier_version_is_kept_where_its_bound_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSKD_HOME", str(tmp_path))
-    monkeypatch.setattr(plan, "measure_machine", lambda seconds: SLOW)
-    old = plan.asked_plan("smollm2-135m", "quick")
-    del old["made_from"]
-    plan.write_json(plan.plan_path("smollm2-135m", "quick"), old)
-    assert plan.asked_plan("smollm2-135m", "quick") == plan.plan_of("smollm2-135m", "quick") == old
-    assert plan.asked_plan("smollm2-135m", "quick", 60)["made_from"]["minutes"] == 60
+    assert "smollm2-135m at full is made anew for other minutes" in caplog.text
 
 
 def test_minutes_bound_any_profile():

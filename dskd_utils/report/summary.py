@@ -19,13 +19,12 @@ from dskd_utils.report.verdicts import Results, interval, piece, squad_gain
 
 FINE = "\u00a0±\u00a0"
 METHODS_SHOWN = ("teacher", "kd", "dskd")
-# Tables of paired differences on the page on the evaluation: what is compared, and the measure's name in `SMALLEST`.
-BY_TASK = {
-    "differences": ("log-probability of the right answer", "gold_logprob"),
-    "arc_test_differences": ("log-probability of the right answer, test split", "gold_logprob"),
-    "accuracy_differences": ("accuracy by likelihood", "acc_norm"),
-    "letter_differences": ("accuracy by letter", "acc"),
-    "squad_differences": ("F1", "f1"),
+BY_TASK = {  # tables of paired differences on the page on the evaluation, and what each compares
+    "differences": "log-probability of the right answer",
+    "arc_test_differences": "log-probability of the right answer, test split",
+    "accuracy_differences": "accuracy by likelihood",
+    "letter_differences": "accuracy by letter",
+    "squad_differences": "F1",
 }
 OF_TEXT = {"nll": "nll on held-out text", "kl": "KL to the teacher", "top1_agreement": "same top token as the teacher"}
 # Of a probe's table: the subset that is shown first, the measure, what is compared, and the measure in `SMALLEST`.
@@ -129,11 +128,11 @@ def everywhere(results: Results) -> list[dict[str, Any]]:
     """
     piece(results, "05-evaluation", "differences")
     page, told = results["05-evaluation"], []
-    for name, (label, measure) in BY_TASK.items():
+    for name, label in BY_TASK.items():
         for row in page.get(name) or []:
             if row["pair"] == "DSKD - KD":
                 ends = (row[end] for end in ("difference", "low", "high"))
-                told.append((f"{TASKS[row['task']]}, {label}", *ends, SMALLEST[measure]))
+                told.append((f"{TASKS[row['task']]}, {label}", *ends, SMALLEST[row["metric"]]))
     for row in page.get("held_out_differences") or []:
         if (row["model"], row["minus"]) == ("dskd", "kd"):
             ends = [row[end] for end in ("difference", "low", "high")]

@@ -58,7 +58,7 @@ def test_the_measure_is_named_and_what_other_measures_tell_apart_is_added():
 
 def page(value, low, high):
     ends = {"difference": value, "value": value, "low": low, "high": high}
-    asked = [{"pair": pair, "task": "piqa"} | ends for pair in ("DSKD - KD", "KD - teacher")]
+    asked = [{"pair": pair, "task": "piqa", "metric": "acc"} | ends for pair in ("DSKD - KD", "KD - teacher")]
     text = [{"model": "dskd", "minus": minus, "metric": metric} | ends
             for metric in ("nll", "kl", "top1_agreement") for minus in ("kd", "rewired")]  # fmt: skip
     similar = [{"subset": subset, "measure": "standardised", "model": "dskd", "minus": "kd"} | ends
