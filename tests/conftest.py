@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as hf
+from filelock import FileLock
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dskd_utils.sources.corpora import Document, pack
@@ -22,6 +23,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that tests start
     torch.set_num_threads(threads)
 
+ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WORDS = "the happy glad merry sad unhappy gloomy warm cold hot chilly light dark bright river bank runs was is very"
@@ -50,6 +52,20 @@ FAMILIES = {
 }
 
 
+def link_all(home: Path) -> None:
+    """Make the folder `home`, with links to what the batch runner needs, so that it is a project of its own."""
+    home.mkdir(exist_ok=True)
+    for name in ("notebooks", "dskd_utils", "book", "Snakefile"):
+        if not (home / name).exists():
+            (home / name).symlink_to(ROOT / name)
+
+
+@pytest.fixture(scope="session")
+def link_project():
+    """The function above."""
+    return link_all
+
+
 def make_tokenizer() -> hf.PreTrainedTokenizerFast:
     """Byte-level BPE that knows the words above, with a leading space, as single tokens."""
     raw = Tokenizer(models.BPE())
@@ -75,6 +91,25 @@ def run():
         return done
 
     return started
+
+
+@pytest.fixture(scope="session")
+def smoke_study(tmp_path_factory, run):
+    """A finished smoke study of the default teacher, and what a second call of the batch runner said.
+
+    All workers share one: the first that asks makes it, the others wait for it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke-study"
+    said = home / "second-call.txt"
+    with FileLock(f"{home}.lock"):
+        if not said.is_file():
+            link_all(home)
+            command = ["snakemake", "--cores", "all", "--config", "profile=smoke"]
+            run(*command, "--quiet", "rules", home=home)
+            again = run(*command, home=home)
+            said.write_text(again.stdout + again.stderr)
+    return home, said.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,12 @@ import yaml
 from dskd_utils.artefacts import safe_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LINKED = ["notebooks", "dskd_utils", "book", "Snakefile"]
 
 
 @pytest.fixture
-def planned(tmp_path, run):
+def planned(tmp_path, link_project, run):
     """A function from options of `make study` to what a dry run says."""
-    for name in LINKED:
-        (tmp_path / name).symlink_to(ROOT / name)
+    link_project(tmp_path)
     plan = tmp_path / "runs/smollm2-135m/full/plan.json"
     plan.parent.mkdir(parents=True)
     sizes = {"memory_gb": 5.0, "training_gb": 3.0, "student_gb": 1.0, "judging_gb": 4.0, "copy_gb": 0.5}
@@ -58,9 +56,8 @@ def _notebook(job):
     return found[1] if found else ""
 
 
-def test_new_weights_in_a_teachers_own_folder_run_its_notebooks_again(tmp_path, run):
-    for name in LINKED:
-        (tmp_path / name).symlink_to(ROOT / name)
+def test_new_weights_in_a_teachers_own_folder_run_its_notebooks_again(tmp_path, link_project, run):
+    link_project(tmp_path)
     weights = tmp_path / "mine" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_text("old")

@@ -12,20 +12,7 @@ from dskd_utils.lexicon.relations import Relations
 from dskd_utils.senses.dictionary import SenseDictionary
 
 ROOT = Path(__file__).resolve().parent.parent
-LINKED = ["notebooks", "dskd_utils", "book", "Snakefile"]
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory, run):
-    """A finished smoke study in a fresh folder, and what the second call of the runner said."""
-    home = tmp_path_factory.mktemp("study")
-    for name in LINKED:
-        (home / name).symlink_to(ROOT / name)
-    command = ["snakemake", "--cores", "all", "--quiet", "rules", "--config", "profile=smoke"]
-    run(*command, home=home)
-    again = run("snakemake", "--cores", "all", "--config", "profile=smoke", home=home)
-    return home, again.stdout + again.stderr
 
 
 def result(home, notebook):
@@ -37,34 +24,34 @@ def student_folders(home):
     return {name: home / "runs/smollm2-135m/smoke/students" / folder for name, folder in names.items()}
 
 
-def test_every_notebook_ran_and_wrote_its_results(study):
-    home, _ = study
+def test_every_notebook_ran_and_wrote_its_results(smoke_study):
+    home, _ = smoke_study
     names = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} - {"06-ablations", "08-costs"}  # none at smoke
     for name in names:
         record = result(home, name)
         assert record["teacher"] == "smollm2-135m" and record["provenance"]["seconds"] > 0
 
 
-def test_a_second_call_has_nothing_to_do(study):
-    assert "Nothing to be done" in study[1]
+def test_a_second_call_has_nothing_to_do(smoke_study):
+    assert "Nothing to be done" in smoke_study[1]
 
 
-def test_the_book_was_built_with_the_runs_own_pages(study):
-    home, _ = study
+def test_the_book_was_built_with_the_runs_own_pages(smoke_study):
+    home, _ = smoke_study
     page = (home / "_build/html/studies/smollm2-135m/05-evaluation.html").read_text()
     assert "profile <code" in page and "smoke" in page
     assert "not run, needs data_dir" in page
 
 
-def test_the_kd_student_beats_its_untrained_start(study):
-    held_out = pd.DataFrame(result(study[0], "05-evaluation")["held_out"]).set_index(["model", "metric"]).value
+def test_the_kd_student_beats_its_untrained_start(smoke_study):
+    held_out = pd.DataFrame(result(smoke_study[0], "05-evaluation")["held_out"]).set_index(["model", "metric"]).value
     for student in ("kd", "dskd"):
         assert held_out[student, "perplexity"] < held_out["initial", "perplexity"]
         assert held_out[student, "kl"] < held_out["initial", "kl"]
 
 
-def test_dskd_used_synonyms_and_antonyms_of_the_next_token(study):
-    home, _ = study
+def test_dskd_used_synonyms_and_antonyms_of_the_next_token(smoke_study):
+    home, _ = smoke_study
     log = pd.read_csv(student_folders(home)["dskd"] / "training.csv")
     assert (log.positions > 0).all() and (log.attraction > 0).all()
     facts = result(home, "02-senses")["facts"]
@@ -74,8 +61,8 @@ def test_dskd_used_synonyms_and_antonyms_of_the_next_token(study):
     assert 0 < facts["self-hits"] < facts["own states"] <= 1
 
 
-def test_numbers_of_senses_are_compared_at_one_size(study):
-    record = result(study[0], "02-senses")
+def test_numbers_of_senses_are_compared_at_one_size(smoke_study):
+    record = result(smoke_study[0], "02-senses")
     senses = {row["way"]: row["senses"] for row in record["errors"]}
     assert set(senses) == {"fixed", "one", "bic", "square-root", "distortion", "bic-own"}
     assert senses["one"] < senses["fixed"] == senses["square-root"]
@@ -83,8 +70,8 @@ def test_numbers_of_senses_are_compared_at_one_size(study):
     assert all(row["error"] > 0 for row in record["errors"]) and len(record["extremes"]) == 24
 
 
-def test_controls_are_trained_from_the_same_start_on_the_same_positions(study, run):
-    home, _ = study
+def test_controls_are_trained_from_the_same_start_on_the_same_positions(smoke_study, run):
+    home, _ = smoke_study
     names = "rewired,swapped_labels,without_flips,state_error"
     source = str(ROOT / "notebooks/04-distillation.ipynb")
     run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "run", "controls", "-p", "controls", names,
@@ -103,8 +90,8 @@ def test_controls_are_trained_from_the_same_start_on_the_same_positions(study, r
     assert len({round(first[name], 5) for name in ("dskd", "rewired", "swapped_labels")}) == 3
 
 
-def test_students_load_without_this_package_and_generate_text(study):
-    home, _ = study
+def test_students_load_without_this_package_and_generate_text(smoke_study):
+    home, _ = smoke_study
     for folder in student_folders(home).values():
         script = (
             "import sys\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
@@ -116,8 +103,8 @@ def test_students_load_without_this_package_and_generate_text(study):
         assert done.returncode == 0 and int(done.stdout.split()[-1]) > 14, done.stderr
 
 
-def test_no_relation_used_in_training_touches_a_held_out_word(study):
-    home, _ = study
+def test_no_relation_used_in_training_touches_a_held_out_word(smoke_study):
+    home, _ = smoke_study
     folder = home / "runs/smollm2-135m/smoke/relations" / result(home, "01-lexicon")["folder"]
     split = json.loads((folder / "split.json").read_text())
     held_out = {word for word, part in split.items() if part != "train"}
@@ -127,8 +114,8 @@ def test_no_relation_used_in_training_touches_a_held_out_word(study):
     assert not held_out & set(SenseDictionary.load(senses).words)
 
 
-def test_probes_ask_about_words_that_no_training_relation_touches(study):
-    home, _ = study
+def test_probes_ask_about_words_that_no_training_relation_touches(smoke_study):
+    home, _ = smoke_study
     results = home / "runs/smollm2-135m/smoke/results"
     training = Relations.load(
         home / "runs/smollm2-135m/smoke/relations" / result(home, "01-lexicon")["folder"] / "training.parquet"
@@ -141,12 +128,12 @@ def test_probes_ask_about_words_that_no_training_relation_touches(study):
         assert {("dskd", "kd"), ("kd", "teacher")} <= set(zip(table.model, table.minus, strict=True))
 
 
-def test_no_artefact_was_left_half_written(study):
-    assert not [str(p) for p in (study[0] / "runs").rglob(".*") if "partial" in p.name]
+def test_no_artefact_was_left_half_written(smoke_study):
+    assert not [str(p) for p in (smoke_study[0] / "runs").rglob(".*") if "partial" in p.name]
 
 
-def test_an_unknown_parameter_is_an_error_in_bare_papermill(study, run):
-    home, _ = study
+def test_an_unknown_parameter_is_an_error_in_bare_papermill(smoke_study, run):
+    home, _ = smoke_study
     source = str(ROOT / "notebooks/01-lexicon.ipynb")
     done = run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "kapa", "3", home=home, check=False)
     assert done.returncode != 0
@@ -180,8 +167,8 @@ def test_an_unknown_parameter_is_an_error_in_bare_papermill(study, run):
         ),
     ],
 )
-def test_a_long_notebook_runs_from_end_to_end(study, run, notebook, given):
-    home, _ = study
+def test_a_long_notebook_runs_from_end_to_end(smoke_study, run, notebook, given):
+    home, _ = smoke_study
     source = str(ROOT / f"notebooks/{notebook}.ipynb")
     run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "run", "long", *given, home=home)
     record = json.loads((home / f"runs/smollm2-135m/smoke/results/run-long/{notebook}.json").read_text())

@@ -2,21 +2,18 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from dskd_utils.artefacts import safe_name
 from dskd_utils.sources.tokenizers import load_tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
-LINKED = ["notebooks", "dskd_utils", "book", "Snakefile"]
 TEACHERS = {"llama": "smollm2-135m", "gemma3": "mistral-7b"}  # family: a real vocabulary
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, tiny_folder, run):
+def batch(tmp_path_factory, tiny_folder, link_project, run):
     """A finished smoke study of two tiny random teachers, given as folders, and the names of their own folders."""
     home = tmp_path_factory.mktemp("batch")
     folders = [home / f"tiny-{family}" for family in TEACHERS]
@@ -24,8 +21,7 @@ def batch(tmp_path_factory, tiny_folder, run):
         tokenizer = load_tokenizer(vocabulary)
         ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
         tiny_folder(folder, family, tokenizer, max_position_embeddings=2048, **ends)
-    for name in LINKED:
-        (home / name).symlink_to(ROOT / name)
+    link_project(home)
     asked = ["profile=smoke", "teacher=" + " ".join(map(str, folders))]
     run("snakemake", "--cores", "all", "--quiet", "rules", "--config", *asked, home=home)
     return home, [safe_name(str(folder)) for folder in folders]

@@ -1,6 +1,7 @@
 """What the pages on doing it yourself tell a reader to type, and the messages that they explain, are real."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -113,8 +114,9 @@ def test_the_page_on_a_corpus_of_ones_own_does_what_it_says(llama, tmp_path, mon
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(1500)
-def test_recipes_run(run, tmp_path):
-    """One after another at profile smoke, each finding what those before it made."""
+def test_recipes_run(smoke_study, run, tmp_path):
+    """One after another beside a finished study, each finding what those before it made."""
+    shutil.copytree(smoke_study[0] / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns(".*"))
     for notebook, given in (
         ("01-lexicon", {"flips": "none"}),
         ("02-senses", {"key": "predicted"}),
