@@ -89,13 +89,12 @@ chromium:
 		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null || \
 		echo "chromium could not be installed: the tests that need it are skipped" >&2; }
 
-# The longest files first, so that none of them is left for the end.
 PYTEST = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(READY) chromium ## run the tests (under 15 minutes on 2 cores)
-	@$(PYTEST) -m "not slow" tests/test_notebooks.py tests
+	@$(PYTEST) -m "not slow"
 
 test-all: $(READY) chromium ## run these and the slow tests
-	@$(PYTEST) tests/test_notebooks.py tests/test_two_teachers.py tests/test_interruption.py tests
+	@$(PYTEST)
 
 lint: $(READY) ## check style and fix what can be fixed
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

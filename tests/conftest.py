@@ -1,5 +1,6 @@
 """Tiny random teachers of every supported architecture, with a real byte-level tokenizer."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as hf
-from filelock import FileLock
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dskd_utils.sources.corpora import Document, pack
@@ -24,6 +24,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     torch.set_num_threads(threads)
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = ["test_notebooks.py", "test_two_teachers.py", "test_interruption.py", "test_pages.py"]
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WORDS = "the happy glad merry sad unhappy gloomy warm cold hot chilly light dark bright river bank runs was is very"
@@ -50,6 +51,12 @@ FAMILIES = {
     "gemma3": (hf.Gemma3ForCausalLM, hf.Gemma3TextConfig, {"sliding_window": 7, "layer_types": MIXED}),
     "phi3": (hf.Phi3ForCausalLM, hf.Phi3Config, {}),
 }
+
+
+@pytest.hookimpl(trylast=True)  # after pytest's own order, which goes by fixtures
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that none of them is left for the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def link_all(home: Path) -> None:
@@ -94,15 +101,16 @@ def run():
 
 
 @pytest.fixture(scope="session")
-def smoke_study(tmp_path_factory, run):
+def smoke_study(tmp_path_factory, worker_id, run):
     """A finished smoke study of the default teacher, and what a second call of the batch runner said.
 
-    All workers share one: the first that asks makes it, the others wait for it.
+    The first worker that asks makes it, the others wait for it.
     """
     base = tmp_path_factory.getbasetemp()
-    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke-study"
+    home = (base if worker_id == "master" else base.parent) / "smoke-study"
     said = home / "second-call.txt"
-    with FileLock(f"{home}.lock"):
+    with open(f"{home}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.is_file():
             link_all(home)
             command = ["snakemake", "--cores", "all", "--config", "profile=smoke"]

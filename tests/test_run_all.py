@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = [pytest.mark.network, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500)]
 
 
 def test_run_all_without_papermill_works_and_keeps_its_results_apart(tmp_path, run):

@@ -187,6 +187,7 @@ def test_another_table_of_derivations_is_another_lexicon_whatever_its_name(tmp_p
     assert len(folders) == 2
 
 
+@pytest.mark.slow
 def test_the_training_text_is_what_the_parameters_choose(llama, tmp_path, monkeypatch):
     monkeypatch.setenv("DSKD_HOME", str(tmp_path))
     monkeypatch.delenv("DSKD_DATA", raising=False)

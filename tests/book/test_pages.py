@@ -21,7 +21,12 @@ def pages(entries):
 
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
 PAGES = [TOC["root"], *pages(TOC["parts"])]
-every_page = pytest.mark.parametrize("name", [*PAGES, "search", "genindex", "_modules/dskd_utils/distill/losses"])
+ALL = [*PAGES, "search", "genindex", "_modules/dskd_utils/distill/losses"]
+# Pages that are made as others are, from docstrings and for a second teacher, wait for `make test-all`.
+LIKE_OTHERS = re.compile(r"api/(?!senses)|genindex|studies/(?!smollm2-135m/\d)")
+every_page = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if LIKE_OTHERS.match(name) else name for name in ALL]
+)
 
 # Elements that stick out of the window and do not lie in a box of their own that scrolls or hides;
 # the contents of the page wait outside of a phone's window until they are asked for.

@@ -38,6 +38,7 @@ def test_extra_text_has_its_budget_and_no_document_of_the_training_text(word_tok
     assert leak_report(more.documents["extra"], evaluation) == {"titles": 0, "ngrams": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_tasks_fill_in_where_wikipedia_runs_out(word_tokenizer):
     text = study_text(word_tokenizer(), budget_wiki=5_000, budget_tasks=0, budget_heldout=5_000, budget_extra=3_000_000)
@@ -52,6 +53,7 @@ def test_students_may_train_on_the_tasks_alone_beside_a_dictionary_of_wikipedia(
     assert text.train.tokens == 5_000 and text.extra.tokens == 20_000 and text.facts["extra"]["tasks"]["tokens"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_other_answers_change_the_letters_of_the_training_text_and_nothing_else(word_tokenizer):
     budgets = {"budget_wiki": 5_000, "budget_tasks": 20_000, "budget_heldout": 5_000}
