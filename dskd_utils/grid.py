@@ -37,6 +37,7 @@ SETTINGS = {
     "dropout": (float, 0, "below 1"),
     "k": (int, 1, ""),
 }
+WITHOUT_SENSES = ("layers", "trainable_layers", "init", "lr", "alpha", "temperature", "dropout")  # what KD reads
 FIELDS = {"tokens": "training tokens, 0 for all of them or a share such as 5%", "pairs": "word pairs, or 0 for none"}
 RELATIVE = re.compile(r"(\d+\.?\d*|\.\d+)x")
 SHARE = re.compile(r"(\d+\.?\d*|\.\d+)%")
@@ -99,6 +100,21 @@ def cell_name(settings: Mapping[str, Any]) -> str:
     rest = [f"{name}{value:g}" if isinstance(value, float) else f"{name}{value}" for name, value in settings.items()
             if name != "method"]  # fmt: skip
     return "-".join([settings["method"], *rest])
+
+
+def beside_kd(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """For each student with a sense loss, or a control, the KD student that differs from it in nothing else.
+
+    A student without such a partner is left out.
+    """
+
+    def shared(settings: Mapping[str, Any]) -> tuple:
+        return tuple(settings.get(name) for name in WITHOUT_SENSES)
+
+    plain = {shared(cell): name for name, cell in cells.items() if cell["method"] == "kd"}
+    return {
+        name: plain[shared(cell)] for name, cell in cells.items() if cell["method"] != "kd" and shared(cell) in plain
+    }
 
 
 def read_grid(name: str) -> Grid:

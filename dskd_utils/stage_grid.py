@@ -5,6 +5,7 @@ can be chosen from what is seen here.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from transformers import AutoModelForCausalLM
 
 from dskd_utils import stages
-from dskd_utils.artefacts import code_digest, digest, read_json, write_json
+from dskd_utils.artefacts import atomic_folder, code_digest, digest, write_manifest
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import INITS
@@ -22,7 +23,7 @@ from dskd_utils.distill.trainee import Cell, Schedule
 from dskd_utils.distill.training import distill_together
 from dskd_utils.evaluate.probes import pair_records, probe_table
 from dskd_utils.evaluate.text import text_measures
-from dskd_utils.grid import Grid
+from dskd_utils.grid import Grid, beside_kd
 from dskd_utils.stage_lexicon import Lexicon
 from dskd_utils.study import Study
 
@@ -142,7 +143,8 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
     """How near each student of a grid is to its teacher on the validation text, which settings are chosen on.
 
     Where the grid asks for pairs, also whether a student tells synonyms of validation words from antonyms: `auc`, the
-    area under the curve of `pair_records`, with its bootstrap error over the words asked about.
+    area under the curve of `pair_records`, with its bootstrap error over the words asked about, and of a student that
+    has a KD student beside it, `grid.beside_kd`, what it has over that one's area, over the same draws of words.
 
     Each group of students is judged in one pass with its teacher and kept, so that a second call goes on.
 
@@ -154,39 +156,45 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
 
     Returns:
         a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
-        and `auc` with `_stderr` of each, `n` positions, `pairs` of words that were asked about, and `failed`, why a
-        student is not there.
+        and `auc` with `_stderr` of each, `auc_over_kd` with `_low` and `_high` of its interval at 95%, `n` positions,
+        `pairs` of words that were asked about, and `failed`, why a student is not there.
     """
     grid = grid.made_for(study.preset, study.profile.training_tokens)
     validation = stages.text(study).validation
     pairs = stages.probes(study, words, part="validation", limit=grid.pairs).pairs if grid.pairs else None
     folders = {name: place for name, place in found.items() if isinstance(place, Path)}
     code = code_digest(*(f"evaluate/{name}.py" for name in ("text", "relatives", "scoring", "packing")))
-    measured, names = [], list(folders)
+    measured, asked, names = [], [], list(folders)
     # Where every student failed, the teacher is judged alone.
     for group in [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)] or [[]]:
-        shown = {"students": [folders[name].name for name in group], "text": validation.digest, "code": code}
+        shown = {"students": {name: folders[name].name for name in group}, "text": validation.digest, "code": code}
         if pairs is not None:
             shown |= {
                 "pairs": digest(pairs.to_dict("list"), 16),
                 "words": words.folder.name,
-                "probes": code_digest("evaluate/probes.py", "evaluate/resampling.py"),
+                "probes": code_digest("evaluate/probes.py"),
             }
         folder = study.stage("judged", grid.name, shown)
-        path = folder.with_name(f"{folder.name}.json")
-        if not path.is_file():
-            teacher = study.teacher.model
+        if not (folder / "manifest.json").is_file():
+            started, teacher = time.monotonic(), study.teacher.model
             read = {name: AutoModelForCausalLM.from_pretrained(folders[name], dtype=teacher.dtype) for name in group}
             models = {name: model.to(teacher.device).eval() for name, model in read.items()} | {"teacher": teacher}
-            measures = text_measures(models, validation, "teacher")
-            if pairs is not None:
-                table = probe_table(pair_records(models, study.teacher.tokenizer, pairs), seed=study.seed)
-                table = table[(table.subset == "all") & (table.measure == "sum")].assign(metric="auc")
-                measures = pd.concat([measures, table[["model", "metric", "value", "stderr", "n"]]])
-            write_json(path, measures.to_dict("records"))
-        measured += read_json(path)
-    rows = pd.DataFrame(measured, columns=["model", "metric", "value", "stderr", "n"])
-    rows = rows.drop_duplicates(["model", "metric"])
+            with atomic_folder(folder) as temporary:
+                text_measures(models, validation, "teacher").to_parquet(temporary / "text.parquet", index=False)
+                if pairs is not None:
+                    records = pair_records(models, study.teacher.tokenizer, pairs)
+                    records.to_parquet(temporary / "pairs.parquet", index=False)
+                write_manifest(temporary, "judged", shown, started)
+        measured.append(pd.read_parquet(folder / "text.parquet"))
+        if pairs is not None:
+            asked.append(pd.read_parquet(folder / "pairs.parquet"))
+    rows = pd.concat(measured)[["model", "metric", "value", "stderr", "n"]].drop_duplicates(["model", "metric"])
+    over = pd.DataFrame()
+    if asked:
+        areas = _areas(pd.concat(asked), beside_kd({name: grid.cells[name] for name in names}), study.seed)
+        rows = pd.concat([rows, areas[areas.minus == ""].assign(metric="auc")[rows.columns]])
+        over = areas[areas.minus != ""].set_index("model")[["value", "low", "high"]]
+        over.columns = ["auc_over_kd", "auc_over_kd_low", "auc_over_kd_high"]
     wide = rows.pivot(index="model", columns="metric", values="value")
     wide = wide.join(rows.pivot(index="model", columns="metric", values="stderr").add_suffix("_stderr"))
     wide["n"] = rows.groupby("model").n.first()
@@ -197,4 +205,12 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
     ]
     errors = {name: f"{type(place).__name__}: {place}" for name, place in found.items() if not isinstance(place, Path)}
     settings["failed"] = [errors.get(name, "") for name in settings.index]
-    return settings.join(wide).rename_axis("model").reset_index()
+    return settings.join(wide).join(over).rename_axis("model").reset_index()
+
+
+def _areas(records: pd.DataFrame, beside: Mapping[str, str], seed: int) -> pd.DataFrame:
+    """Areas under the curve over all pairs, of each model and of each student minus the one beside it."""
+    records = records.drop_duplicates(["model", "word", "other", "set"])  # the teacher is in every group
+    records = records.assign(subset=[["all"]] * len(records))
+    table = probe_table(records, list(beside.items()), seed=seed)
+    return table[table.measure == "sum"]

@@ -5,7 +5,7 @@ import pytest
 from dskd_utils.distill.candidates import NEAREST
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
-from dskd_utils.grid import FOLDER, SETTINGS, Grid, cell_name, read_grid
+from dskd_utils.grid import FOLDER, SETTINGS, WITHOUT_SENSES, Grid, beside_kd, cell_name, read_grid
 from dskd_utils.profiles import profile, profiles
 from dskd_utils.sources.teachers import preset
 from dskd_utils.stage_grid import checked, depth_of, objective_of
@@ -156,3 +156,12 @@ def test_methods_are_kd_dskd_and_the_controls():
     assert all(objective_of({"method": name}, PRESET).uses_senses for name in CONTROLS)
     with pytest.raises(ValueError, match="the method 'dpo': choose among kd, dskd"):
         objective_of({"method": "dpo"}, PRESET)
+
+
+def test_a_student_stands_beside_the_kd_student_that_differs_in_nothing_but_the_senses():
+    cells = read_grid("search-margins").cells
+    assert set(beside_kd(cells).values()) == {"kd-lr0.002-temperature4"} and len(beside_kd(cells)) == len(cells) - 1
+    cells = {"a": {"method": "kd", "lr": 1e-3}, "b": {"method": "rewired", "lr": 2e-3, "beta": 0.5}}
+    assert beside_kd(cells) == {}
+    assert beside_kd(cells | {"c": {"method": "kd", "lr": 2e-3}}) == {"b": "c"}
+    assert set(WITHOUT_SENSES) < SETTINGS.keys()

@@ -15,6 +15,7 @@ from dskd_utils.distill.training import training_log
 from dskd_utils.evaluate.text import text_measures
 from dskd_utils.grid import Grid
 from dskd_utils.lexicon.relations import Relations
+from dskd_utils.report import grid_tables
 from dskd_utils.senses.hidden_states import TeacherStates
 from dskd_utils.study import open_study
 
@@ -85,6 +86,26 @@ def test_a_second_judging_reads_the_first(finished, monkeypatch):
     study, grid, words, found, rows = finished
     monkeypatch.setattr(stage_grid, "text_measures", None)
     pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found, words), rows)
+
+
+def test_what_a_student_has_over_the_kd_student_beside_it_is_of_the_same_pairs(finished, monkeypatch):
+    study, grid, words, found, _ = finished
+    asked = [("happy", "glad"), ("light", "bright"), ("river", "bank"), ("cold", "chilly"), ("happy", "sad"),
+             ("light", "dark"), ("warm", "cold"), ("glad", "gloomy")]  # fmt: skip
+    pairs = pd.DataFrame(asked, columns=["word", "other"]).assign(
+        relation=["synonym"] * 4 + ["antonym"] * 4, held_out=1, set="made"
+    )
+    monkeypatch.setattr(stages, "probes", lambda *_, **__: SimpleNamespace(pairs=pairs))
+    monkeypatch.setattr(stage_grid, "TOGETHER", 1)  # so that the two are never judged in one group
+    found = found | {"kd-layers5": found["kd-layers3"]}  # after so little training the others are too alike
+    rows = stage_grid.judge_grid(study, replace(grid, name="asked", pairs=8), found, words).set_index("model")
+    judged = rows.drop("kd-alpha")
+    assert judged.auc.between(0, 1).all() and (judged.pairs == 8).all() and rows.auc_over_kd["dskd-k3"] != 0
+    assert rows.auc_over_kd["dskd-k3"] == pytest.approx(rows.auc["dskd-k3"] - rows.auc["kd-layers5"])
+    assert rows.auc_over_kd_low["dskd-k3"] <= rows.auc_over_kd["dskd-k3"] <= rows.auc_over_kd_high["dskd-k3"]
+    assert rows.auc_over_kd.drop(["dskd-k3", "shuffled"]).isna().all()
+    shown = grid_tables.grid_table(rows.reset_index()).set_index(rows.index)["AUC over KD's"]
+    assert shown["teacher"] == "-" and "[" in shown["dskd-k3"]
 
 
 def test_where_every_student_failed_the_teacher_is_judged_alone(finished):

@@ -1,5 +1,6 @@
 """Tables of the grids: settings tried and how near each student came to its teacher (paper, Tables 4 to 6 and 9)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ MEASURES = {
     "perplexity": ("perplexity", 1),
     "auc": ("synonyms from antonyms (AUC)", 3),  # where a grid asks about words
 }
+OVER_KD = "auc_over_kd"
 OWN = ("model", "method", "layers", "failed", "n")
 
 
@@ -32,14 +34,17 @@ def grid_table(rows: pd.DataFrame) -> pd.DataFrame:
         if name in rows:
             pairs = zip(rows[name], rows[f"{name}_stderr"], strict=True)
             table[label] = [_cell(value, error, digits) for value, error in pairs]
+    if OVER_KD in rows and rows[OVER_KD].notna().any():
+        ends = zip(rows[OVER_KD], rows[f"{OVER_KD}_low"], rows[f"{OVER_KD}_high"], strict=True)
+        table["AUC over KD's"] = [_signed(*three) for three in ends]
     failed = rows.failed.astype(bool)
     table.loc[failed, next(iter(MEASURES.values()))[0]] = "failed: " + rows.failed[failed]
     return table
 
 
 def _is_measure(name: str) -> bool:
-    known = {*MEASURES, "top5_agreement", "accuracy", "bits_per_byte"}
-    return name.removesuffix("_stderr") in known
+    known = {*MEASURES, "top5_agreement", "accuracy", "bits_per_byte", OVER_KD, "pairs"}
+    return re.sub("_(stderr|low|high)$", "", name) in known
 
 
 def _number(value: Any) -> str:
@@ -51,6 +56,12 @@ def _cell(value: float, error: float, digits: int) -> str:
         return "-"
     shown = f"{value:,.{digits}f}"
     return shown if pd.isna(error) or error == 0 else f"{shown}\u00a0±\u00a0{error:,.{digits}f}"
+
+
+def _signed(value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "-"
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "\N{MINUS SIGN}")
 
 
 def best(rows: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
