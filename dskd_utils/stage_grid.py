@@ -15,12 +15,12 @@ import pandas as pd
 from transformers import AutoModelForCausalLM
 
 from dskd_utils import stages
-from dskd_utils.artefacts import atomic_folder, code_digest, digest, write_manifest
+from dskd_utils.artefacts import atomic_folder, code_digest, digest, read_manifest, write_manifest
 from dskd_utils.distill.controls import CONTROLS
 from dskd_utils.distill.objective import Objective
 from dskd_utils.distill.students import INITS
 from dskd_utils.distill.trainee import Cell, Schedule
-from dskd_utils.distill.training import distill_together
+from dskd_utils.distill.training import distill_together, training_log
 from dskd_utils.evaluate.probes import pair_records, probe_table
 from dskd_utils.evaluate.text import text_measures
 from dskd_utils.grid import Grid, beside_kd
@@ -157,7 +157,8 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
     Returns:
         a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
         and `auc` with `_stderr` of each, `auc_over_kd` with `_low` and `_high` of its interval at 95%, `n` positions,
-        `pairs` of words that were asked about, and `failed`, why a student is not there.
+        `pairs` of words that were asked about, of those with a margin `margin_used` and the mean share `active` of the
+        antonym senses that lay within it in training, and `failed`, why a student is not there.
     """
     grid = grid.made_for(study.preset, study.profile.training_tokens)
     validation = stages.text(study).validation
@@ -205,7 +206,16 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
     ]
     errors = {name: f"{type(place).__name__}: {place}" for name, place in found.items() if not isinstance(place, Path)}
     settings["failed"] = [errors.get(name, "") for name in settings.index]
-    return settings.join(wide).join(over).rename_axis("model").reset_index()
+    hinges = pd.DataFrame.from_dict({name: _hinge(place) for name, place in folders.items()}, orient="index")
+    return settings.join(wide).join(over).join(hinges).rename_axis("model").reset_index()
+
+
+def _hinge(folder: Path) -> dict[str, float]:
+    """A student's margin, in the square of the states' unit, and how much of the antonym senses lay within it."""
+    log = training_log(folder)
+    if "active" not in log:
+        return {}
+    return {"margin_used": read_manifest(folder)["parameters"]["objective"]["margin"], "active": log.active.mean()}
 
 
 def _areas(records: pd.DataFrame, beside: Mapping[str, str], seed: int) -> pd.DataFrame:

@@ -80,6 +80,9 @@ def test_students_are_judged_on_validation_text_and_a_failure_is_a_row(finished,
         assert_close(rows[metric]["dskd-k3"], alone.value["a", metric], rtol=1e-4, atol=1e-4)
         assert_close(rows[metric]["teacher"], alone.value["teacher", metric], rtol=1e-4, atol=1e-4)
     assert rows.n["dskd-k3"] == alone.n.iloc[0]
+    log = training_log(found["dskd-k3"])
+    assert rows.active["dskd-k3"] == log.active.mean() and rows.margin_used["dskd-k3"] == 1
+    assert rows.active.drop(["dskd-k3", "shuffled"]).isna().all()
 
 
 def test_a_second_judging_reads_the_first(finished, monkeypatch):

@@ -4,7 +4,7 @@
 - `claims`: what the paper claims and what was seen here; with `:rules:` how each verdict is reached;
 - `beside`: a table of the paper by its number, or figure `3a` or `3b`, and ours; our `controls`; what the `runs` took;
 - `teachers`: the studies of all teachers beside each other;
-- `search`: what `stage-one` of the search chose, or what `stage-two` decided;
+- `search`: what `stage-one` of the search chose, what `stage-two` decided, or what its `second-plan` found;
 - `diagram`: a drawing of `dskd_utils/report/diagrams.py`, set into the page so that it follows the page's theme.
 
 The others show the default teacher, or `:teacher:`. Where a piece was not run, the block says so.
@@ -18,7 +18,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 from study_roles import studies
 
-from dskd_utils.report import across, beside, search, summary
+from dskd_utils.report import across, beside, search, search_margins, summary
 from dskd_utils.report.claims import VERDICTS, claims
 from dskd_utils.report.values import DEFAULT_TEACHER
 from dskd_utils.report.verdicts import NotRunError
@@ -168,6 +168,11 @@ class Search(Block):
     def blocks(self) -> list[nodes.Node]:
         """A drawing, then a list or the conditions and the answer."""
         teacher = self.options.get("teacher", DEFAULT_TEACHER)
+        if self.arguments[0] == "second-plan":
+            results = self.results_of(f"{teacher}/{search_margins.GRID}")
+            answer, drawing = f"**{search_margins.answer(results)}**", search_margins.picture(results)
+            lines = search_margins.table(results)
+            return [*self.parsed([answer], "answer"), self.drawn(drawing.render()), *self.parsed(lines, "search")]
         results = self.results_of(f"{teacher}/search")
         if self.arguments[0] == "stage-one":
             drawing, lines = search.stage_one(results)

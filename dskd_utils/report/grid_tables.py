@@ -37,13 +37,16 @@ def grid_table(rows: pd.DataFrame) -> pd.DataFrame:
     if OVER_KD in rows and rows[OVER_KD].notna().any():
         ends = zip(rows[OVER_KD], rows[f"{OVER_KD}_low"], rows[f"{OVER_KD}_high"], strict=True)
         table["AUC over KD's"] = [_signed(*three) for three in ends]
+    if "active" in rows and rows.active.notna().any():
+        shares = zip(rows.active, rows.margin_used, strict=True)
+        table["antonym senses within the margin"] = [within(*both) for both in shares]
     failed = rows.failed.astype(bool)
     table.loc[failed, next(iter(MEASURES.values()))[0]] = "failed: " + rows.failed[failed]
     return table
 
 
 def _is_measure(name: str) -> bool:
-    known = {*MEASURES, "top5_agreement", "accuracy", "bits_per_byte", OVER_KD, "pairs"}
+    known = {*MEASURES, "top5_agreement", "accuracy", "bits_per_byte", OVER_KD, "pairs", "margin_used", "active"}
     return re.sub("_(stderr|low|high)$", "", name) in known
 
 
@@ -62,6 +65,11 @@ def _signed(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return "-"
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "\N{MINUS SIGN}")
+
+
+def within(active: float, margin: float) -> str:
+    """The share of the antonym senses that lay within a margin, and the margin; for reading."""
+    return "-" if pd.isna(active) else f"{active:.1%} (of {margin:.3g})"
 
 
 def best(rows: pd.DataFrame) -> dict[str, Mapping[str, Any]]:
