@@ -155,10 +155,11 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
         words: the lexicon, whose split says which words are for validation.
 
     Returns:
-        a row a student and one of the teacher: the cell's settings, `model`, `layers`, the measures of `text_measures`
-        and `auc` with `_stderr` of each, `auc_over_kd` with `_low` and `_high` of its interval at 95%, `n` positions,
-        `pairs` of words that were asked about, of those with a margin `margin_used` and the mean share `active` of the
-        antonym senses that lay within it in training, and `failed`, why a student is not there.
+        a row a student and one of the teacher: the cell's settings, `model`, `layers`, its `seed` and its budget of
+        training `tokens` (0 of the teacher), the measures of `text_measures` and `auc` with `_stderr` of each,
+        `auc_over_kd` with `_low` and `_high` of its interval at 95%, `n` positions, `pairs` of words that were asked
+        about, of those with a sense loss `margin_used` and the mean share `active` of the antonym senses that lay
+        within it in training, and `failed`, why a student is not there.
     """
     grid = grid.made_for(study.preset, study.profile.training_tokens)
     validation = stages.text(study).validation
@@ -204,6 +205,9 @@ def judge_grid(study: Study, grid: Grid, found: Mapping[str, Path | Exception], 
     settings["layers"] = [depth_of(cell, study.teacher.num_layers, study.preset)[0] for cell in grid.cells.values()] + [
         study.teacher.num_layers
     ]
+    settings["seed"] = study.seed
+    most = study.profile.training_tokens
+    settings["tokens"] = [min(grid.tokens or most, most)] * len(grid.cells) + [0]
     errors = {name: f"{type(place).__name__}: {place}" for name, place in found.items() if not isinstance(place, Path)}
     settings["failed"] = [errors.get(name, "") for name in settings.index]
     hinges = pd.DataFrame.from_dict({name: _hinge(place) for name, place in folders.items()}, orient="index")

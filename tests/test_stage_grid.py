@@ -72,6 +72,7 @@ def test_students_are_judged_on_validation_text_and_a_failure_is_a_row(finished,
     study, _, _, found, rows = finished
     rows = rows.set_index("model")
     assert list(rows.index) == [*CELLS, "teacher"] and rows.layers.tolist() == [3, 5, 5, 5, 5, 6]
+    assert rows.seed.eq(0).all() and rows.tokens.tolist() == [1024] * len(CELLS) + [0]
     assert "not finite" in rows.failed["kd-alpha"] and pd.isna(rows.kl["kd-alpha"])
     assert isinstance(found["kd-alpha"], FloatingPointError) and (rows.failed.drop("kd-alpha") == "").all()
     models = {"a": AutoModelForCausalLM.from_pretrained(found["dskd-k3"]).eval(), "teacher": llama.model}

@@ -16,7 +16,7 @@ MEASURES = {
     "auc": ("synonyms from antonyms (AUC)", 3),  # where a grid asks about words
 }
 OVER_KD = "auc_over_kd"
-OWN = ("model", "method", "layers", "failed", "n")
+OWN = ("model", "method", "layers", "seed", "tokens", "failed", "n")
 
 
 def grid_table(rows: pd.DataFrame) -> pd.DataFrame:
