@@ -34,10 +34,24 @@ SETTINGS = {
     "kappa": (int, 1, "at most 20"),  # candidates that are looked up, `distill.candidates.NEAREST`
     "share": (float, 0, "at most 1"),
     "weighting": (str, None, ""),
+    "divergence": (str, None, ""),
     "dropout": (float, 0, "below 1"),
+    "own_in_negatives": (bool, None, ""),
+    # of the dictionary
     "k": (int, 1, ""),
+    "key": (str, None, ""),
+    "cap": (int, 1, ""),
+    "adaptive": (str, None, ""),
+    "dictionary_text": (str, None, ""),
+    "max_span": (int, 1, ""),
+    "neighbours": (int, 0, ""),
+    "neighbour_tokens": (str, None, ""),
+    # of the lexicon
+    "sources": (str, None, ""),
+    "flips": (str, None, ""),
 }
-WITHOUT_SENSES = ("layers", "trainable_layers", "init", "lr", "alpha", "temperature", "dropout")  # what KD reads
+# What a student without a sense loss reads.
+WITHOUT_SENSES = ("layers", "trainable_layers", "init", "lr", "alpha", "temperature", "divergence", "dropout")
 FIELDS = {"tokens": "training tokens, 0 for all of them or a share such as 5%", "pairs": "word pairs, or 0 for none"}
 RELATIVE = re.compile(r"(\d+\.?\d*|\.\d+)x")
 SHARE = re.compile(r"(\d+\.?\d*|\.\d+)%")
@@ -96,10 +110,10 @@ class Grid:
 
 
 def cell_name(settings: Mapping[str, Any]) -> str:
-    """A readable name: the method, then what is set, such as `dskd-beta0.3-kappa10`."""
+    """A readable name that can be a folder's: the method, then what is set, such as `dskd-beta0.3-kappa10`."""
     rest = [f"{name}{value:g}" if isinstance(value, float) else f"{name}{value}" for name, value in settings.items()
             if name != "method"]  # fmt: skip
-    return "-".join([settings["method"], *rest])
+    return re.sub(r"[^\w.+-]+", "_", "-".join([settings["method"], *rest]))
 
 
 def beside_kd(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -193,7 +207,9 @@ def _value(where: str, setting: str, value: Any) -> Any:
     wanted, least, most = SETTINGS[setting]
     if setting == "lr" and isinstance(value, str) and (times := RELATIVE.fullmatch(value)) and float(times[1]):
         return f"{float(times[1]):g}x"
-    if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+    if isinstance(value, bool) != (wanted is bool) or not isinstance(
+        value, (int, float) if wanted is float else wanted
+    ):
         more = " (YAML reads 1e-3 as a word: write 1.0e-3)" if wanted is float else ""
         more += "; 0.5x is half the teacher's own" if setting == "lr" else ""
         raise ValueError(f"{where}: {setting} must be {wanted.__name__}, got {value!r}{more}")

@@ -6,6 +6,7 @@ and disk. The plan of each study is kept, so that the same call uses the same bu
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -54,7 +55,13 @@ def main(arguments: list[str] | None = None) -> int:
             if family := teacher_config(teacher).get("model_type"):  # of a preset it is known to be supported
                 check_architecture(teacher, family)
             for grid in grids:
-                checked(grid, teacher_cost(teacher)["layers"], preset(teacher), budget.training_tokens)
+                checked(
+                    grid,
+                    teacher_cost(teacher)["layers"],
+                    preset(teacher),
+                    budget.training_tokens,
+                    os.environ.get("DSKD_DATA"),
+                )
         seeds = given.seeds or str(budget.seeds)
         if not seeds.isdigit() or not int(seeds):
             raise ValueError(f"the number of training seeds must be at least 1: got {seeds!r}")

@@ -24,13 +24,27 @@ from dskd_utils.distill.training import distill_together, training_log
 from dskd_utils.evaluate.probes import pair_records, probe_table
 from dskd_utils.evaluate.text import text_measures
 from dskd_utils.grid import Grid, beside_kd
-from dskd_utils.stage_lexicon import Lexicon
+from dskd_utils.lexicon.thesauri import find_thesauri
+from dskd_utils.senses.adaptive import CRITERIA, OWN_TOTAL
+from dskd_utils.senses.sample import KEYS
+from dskd_utils.stage_lexicon import FLIPS, Lexicon
+from dskd_utils.stage_senses import DICTIONARY_TEXTS
 from dskd_utils.study import Study
 
 logger = logging.getLogger(__name__)
 
 TOGETHER = 4  # students that are judged in one pass with their teacher
 DSKD = "dskd"
+DICTIONARY = ("k", "key", "cap", "adaptive", "dictionary_text", "max_span", "neighbours", "neighbour_tokens")
+LEXICON = ("sources", "flips")
+CHOICES = {
+    "init": INITS,
+    "key": KEYS,
+    "adaptive": (*CRITERIA, OWN_TOTAL),
+    "dictionary_text": DICTIONARY_TEXTS,
+    "neighbour_tokens": ("any", "several"),
+    "flips": FLIPS,
+}
 
 
 def depth_of(settings: Mapping[str, Any], teacher_layers: int, preset: Mapping[str, Any]) -> tuple[int, int]:
@@ -68,13 +82,20 @@ def objective_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Obje
     return replace(Objective(**values), **stages.LOSS_CONTROLS.get(method, {}))
 
 
-def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any], training_tokens: int) -> Grid:
+def checked(
+    grid: Grid,
+    teacher_layers: int,
+    preset: Mapping[str, Any],
+    training_tokens: int,
+    data_dir: str | Path | None = None,
+) -> Grid:
     """The grid made for a teacher and a profile, once each of its students has been found possible.
 
     Args:
         grid: as it was read.
         teacher_layers, preset: of the teacher.
         training_tokens: of the profile.
+        data_dir: folder of upstream files, where some thesauri are.
 
     Raises:
         ValueError: a student is not possible; names the line of the file.
@@ -84,20 +105,26 @@ def checked(grid: Grid, teacher_layers: int, preset: Mapping[str, Any], training
         try:
             depth_of(settings, teacher_layers, preset)
             objective_of(settings, preset)
-            if settings.get("init", "last") not in INITS:
-                raise ValueError(f"init must be one of {', '.join(INITS)}: got {settings['init']!r}")
-        except ValueError as error:
+            for setting, known in CHOICES.items():
+                if settings.get(setting, known[0]) not in known:
+                    raise ValueError(f"{setting} must be one of {', '.join(known)}: got {settings[setting]!r}")
+            if "sources" in settings:
+                find_thesauri(settings["sources"], data_dir)
+        except (ValueError, FileNotFoundError) as error:
             raise ValueError(f"grid {grid.name}, line {grid.lines.get(name, '?')}, student {name}: {error}") from error
     return grid
 
 
-def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Exception]:
+def train_grid(
+    study: Study, grid: Grid, words: Lexicon, lexical: Mapping[str, Any] | None = None
+) -> dict[str, Path | Exception]:
     """Train every student of a grid in one pass over one store; found where they are there.
 
     Args:
         study: an open study.
         grid: its students.
         words: the lexicon, for those that use senses.
+        lexical: the parameters of `stage_lexicon.lexicon` that gave `words`, for students that change some of them.
 
     Returns:
         by name the student's folder, or the error that stopped it.
@@ -106,7 +133,7 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Exc
         ValueError: an impossible student, before anything runs.
         OSError: a disk or a network failed, which is no student's fault; a second call goes on.
     """
-    grid = checked(grid, study.teacher.num_layers, study.preset, study.profile.training_tokens)
+    grid = checked(grid, study.teacher.num_layers, study.preset, study.profile.training_tokens, study.data_dir)
     depths = {name: depth_of(one, study.teacher.num_layers, study.preset) for name, one in grid.cells.items()}
     first, *_ = depths.values()
     frozen = {layers - trained for layers, trained in depths.values()}
@@ -115,7 +142,9 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Exc
     errors: dict[str, Exception] = {}
     for name, settings in grid.cells.items():
         try:
-            cells[name] = _cell(study, name, settings, depths[name], words, store)
+            changed = {setting: settings[setting] for setting in LEXICON if setting in settings}
+            own = stages.lexicon(study, **{**(lexical or {}), **changed}) if changed else words
+            cells[name] = _cell(study, name, settings, depths[name], own, store)
         except OSError:
             raise
         except Exception as error:
@@ -128,9 +157,10 @@ def train_grid(study: Study, grid: Grid, words: Lexicon) -> dict[str, Path | Exc
 def _cell(study: Study, name: str, settings: dict, depth: tuple[int, int], words: Lexicon, store: tuple) -> Cell:
     objective, nearest = objective_of(settings, study.preset), None
     if objective.uses_senses:
-        found = stages.senses(study, words, k=settings.get("k", 0))
+        found = stages.senses(study, words, **{name: settings[name] for name in DICTIONARY if name in settings})
         control = settings["method"] if settings["method"] in CONTROLS else ""
-        nearest = stages.candidates(study, found, control=control, store=store)
+        own = settings.get("own_in_negatives", False)
+        nearest = stages.candidates(study, found, own_in_negatives=own, control=control, store=store)
     budget = study.profile
     schedule = Schedule(lr=settings.get("lr", study.preset["lr"]), epochs=budget.epochs, batch_size=budget.batch_size,
                         seed=study.seed)  # fmt: skip

@@ -21,6 +21,8 @@ from dskd_utils.lexicon.thesauri import find_negation, find_thesauri
 from dskd_utils.sources.assets import fetch
 from dskd_utils.study import Study
 
+FLIPS = ("add", "replace", "none")
+
 
 @dataclass(frozen=True)
 class Lexicon:
@@ -58,7 +60,7 @@ def lexicon(
         ValueError, FileNotFoundError: an unknown source or reading, or a file that is not there.
     """
     thesauri = find_thesauri(sources, study.data_dir)
-    if flips not in {"add", "replace", "none"}:
+    if flips not in FLIPS:
         raise ValueError(f"flips must be 'add', 'replace' or 'none': got {flips!r}")
     derivations = {} if flips == "none" else find_negation(morphology, study.data_dir)
     parameters = {

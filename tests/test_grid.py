@@ -76,6 +76,8 @@ def test_the_packaged_grids_can_be_trained_and_are_what_the_profiles_name():
         ("title: t\ntokens: 1\nvary:\n- kappa: [1]\n  lr: [1e-3]\n", "line 5: lr must be float, got '1e-3'.*1.0e-3"),
         ("title: t\ntokens: 1\nvary:\n- kappa: [true]\n", "line 4: kappa must be int, got True"),
         ("title: t\ntokens: 1\nvary:\n- k: [0]\n", "line 4: k must be at least 1, got 0"),
+        ("title: t\ntokens: 1\nvary:\n- own_in_negatives: [1]\n", "line 4: own_in_negatives must be bool, got 1"),
+        ("title: t\ntokens: 1\nvary:\n- neighbours: [-1]\n", "line 4: neighbours must be at least 0, got -1"),
         ("title: t\ntokens: 1\nvary:\n- lr: [0.0]\n", "line 4: lr must be above 0, got 0.0"),
         (
             "title: t\ntokens: 1\nvary:\n- kappa: [1]\n- kappa: [1]\n",
@@ -136,7 +138,9 @@ def test_a_rate_that_is_there_as_a_multiple_too_is_refused():
 
 
 def test_an_unknown_grid_names_those_that_exist():
-    with pytest.raises(FileNotFoundError, match="no grid 'width': choose among candidates, depth, divergence"):
+    with pytest.raises(
+        FileNotFoundError, match="no grid 'width': choose among candidates, depth, dictionary"
+    ):
         read_grid("width")
 
 
@@ -165,3 +169,27 @@ def test_a_student_stands_beside_the_kd_student_that_differs_in_nothing_but_the_
     assert beside_kd(cells) == {}
     assert beside_kd(cells | {"c": {"method": "kd", "lr": 2e-3}}) == {"b": "c"}
     assert set(WITHOUT_SENSES) < SETTINGS.keys()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"key": "last"}, "key must be one of next, predicted, input: got 'last'"),
+        ({"adaptive": "aic"}, "adaptive must be one of bic, .*: got 'aic'"),
+        ({"dictionary_text": "all"}, "dictionary_text must be one of training.extra, training, extra: got 'all'"),
+        ({"neighbour_tokens": "one"}, "neighbour_tokens must be one of any, several"),
+        ({"flips": "twice"}, "flips must be one of add, replace, none: got 'twice'"),
+        ({"sources": "webster"}, "webster"),
+        ({"sources": "mine=/nowhere.tsv"}, "nowhere.tsv"),
+    ],
+)
+def test_a_dictionary_that_cannot_be_made_is_refused_before_anything_runs(settings, message):
+    grid = Grid("mine", "t", 0, {"x": {"method": "dskd"} | settings}, {"x": 7})
+    with pytest.raises(ValueError, match=f"grid mine, line 7, student x: .*{message}"):
+        checked(grid, 30, PRESET, 10)
+
+
+def test_a_name_made_of_a_path_can_be_a_folders():
+    assert (
+        cell_name({"method": "dskd", "sources": "wordnet,mine=/tmp/a b.tsv"}) == "dskd-sourceswordnet_mine_tmp_a_b.tsv"
+    )

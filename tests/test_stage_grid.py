@@ -92,6 +92,23 @@ def test_a_second_judging_reads_the_first(finished, monkeypatch):
     pd.testing.assert_frame_equal(stage_grid.judge_grid(study, grid, found, words), rows)
 
 
+def test_what_varies_in_the_dictionary_reaches_its_stages(finished, monkeypatch):
+    study, _, words, _, _ = finished
+    asked = {"senses": [], "candidates": [], "lexicon": []}
+    senses, candidates = stages.senses, stages.candidates
+    monkeypatch.setattr(stages, "senses", lambda *a, **k: asked["senses"].append((a[1], k)) or senses(study, words))
+    monkeypatch.setattr(stages, "candidates", lambda *a, **k: asked["candidates"].append(k) or candidates(*a, **k))
+    monkeypatch.setattr(stages, "lexicon", lambda study, **k: asked["lexicon"].append(k) or "another")
+    cells = {"key": {"key": "input", "neighbours": 5}, "own": {"own_in_negatives": True}, "flips": {"flips": "none"}}
+    cells = {name: {"method": "dskd", "layers": 5.0} | cell for name, cell in cells.items()}
+    given = {"sources": "wordnet", "flips": "add"}
+    found = stage_grid.train_grid(study, Grid("dictionary", "t", 1024, cells, {}), words, given)
+    assert all(path.is_dir() for path in found.values())
+    assert asked["senses"] == [(words, {"key": "input", "neighbours": 5}), (words, {}), ("another", {})]
+    assert [one["own_in_negatives"] for one in asked["candidates"]] == [False, True, False]
+    assert asked["lexicon"] == [{"sources": "wordnet", "flips": "none"}]
+
+
 def test_what_a_student_has_over_the_kd_student_beside_it_is_of_the_same_pairs(finished, monkeypatch):
     study, grid, words, found, _ = finished
     asked = [("happy", "glad"), ("light", "bright"), ("river", "bank"), ("cold", "chilly"), ("happy", "sad"),
