@@ -29,6 +29,7 @@ SETTINGS = {
     "beta": (float, 0, ""),
     "beta_p": (float, 0, ""),
     "beta_n": (float, 0, ""),
+    "beta_schedule": (str, None, ""),
     "margin": (float, 0, ""),
     "margin_quantile": (float, 0, "below 1"),
     "kappa": (int, 1, "at most 20"),  # candidates that are looked up, `distill.candidates.NEAREST`

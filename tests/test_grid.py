@@ -138,9 +138,7 @@ def test_a_rate_that_is_there_as_a_multiple_too_is_refused():
 
 
 def test_an_unknown_grid_names_those_that_exist():
-    with pytest.raises(
-        FileNotFoundError, match="no grid 'width': choose among candidates, depth, dictionary"
-    ):
+    with pytest.raises(FileNotFoundError, match="no grid 'width': choose among candidates, depth, dictionary"):
         read_grid("width")
 
 

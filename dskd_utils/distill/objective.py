@@ -12,6 +12,7 @@ from dskd_utils.distill.losses import KDSettings, check_kd, semantic_parts
 from dskd_utils.senses.live_states import States
 
 WEIGHTINGS = ("position", "sampled")
+BETA_SCHEDULES = ("constant", "rising", "falling")
 SPREAD = (0.1, 0.5, 0.9)  # quantiles of the negatives' distance that are logged
 MARGIN_POSITIONS = 20_000  # that an automatic margin is measured on
 
@@ -32,6 +33,8 @@ class Objective:
             as the equation reads; `"sampled"` divides by the sampled positions, as the released code (NOTES 31).
         margin_quantile: where above 0, `margin` is this quantile of the mean squared error between the teacher's states
             and their nearest positive senses (`automatic_margin`): a margin in the units of any teacher.
+        beta_schedule: `"constant"` as in the paper; `"rising"` and `"falling"` take the weight of the whole sense loss
+            in a line from 0 to its value over the steps, or from it to 0 (`beta_share`).
         divergence: `"forward"` KL; as controls `"reverse"` or `"js"`.
         state_weight: of a control, the mean squared error to the teacher's own state m_t at the sampled positions.
         prediction_weight: of a control, the cross-entropy of telling the sense nearest to m_t from other positives near
@@ -47,6 +50,7 @@ class Objective:
     share: float = 0.4
     weighting: str = "position"
     margin_quantile: float = 0.0
+    beta_schedule: str = "constant"
     divergence: str = "forward"
     state_weight: float = 0.0
     prediction_weight: float = 0.0
@@ -54,6 +58,8 @@ class Objective:
     def __post_init__(self) -> None:
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"weighting must be 'position' or 'sampled': got {self.weighting!r}")
+        if self.beta_schedule not in BETA_SCHEDULES:
+            raise ValueError(f"beta_schedule must be one of {', '.join(BETA_SCHEDULES)}: got {self.beta_schedule!r}")
         weights = (self.alpha, self.beta_p, self.beta_n, self.state_weight, self.prediction_weight)
         if min(weights) < 0 or self.temperature <= 0:
             raise ValueError("alpha, the betas and weights must not be negative and the temperature must be positive")
@@ -67,6 +73,11 @@ class Objective:
     def uses_senses(self) -> bool:
         """Whether anything is asked at sampled positions, so that a candidate index is needed."""
         return max(self.beta_p, self.beta_n, self.state_weight, self.prediction_weight) > 0
+
+    def beta_share(self, step: int, steps: int) -> float:
+        """The share of its weight that the sense loss has in a step, from 0 to 1; the first step is 0."""
+        done = step / max(steps - 1, 1)
+        return {"constant": 1.0, "rising": done, "falling": 1 - done}[self.beta_schedule]
 
     @property
     def kd(self) -> KDSettings:

@@ -82,7 +82,7 @@ def _losses(
             )
             of = len(entries) / max(used, 1)
             scale = used / max(valid, 1) if trainee.objective.weighting == "position" else 1.0
-            total = total + sense * (scale * of)
+            total = total + sense * (scale * of * trainee.objective.beta_share(step, trainee.steps))
             row |= {name: value * of for name, value in parts_sense.items()} | {"positions": float(used)}
         row["loss"] = float(total.detach())
         if run.num_processes > 1:

@@ -114,6 +114,19 @@ def test_kd_and_dskd_share_start_and_order_and_differ_in_the_loss_alone(llama, s
     assert dskd.loss[0] == pytest.approx(dskd.ce[0] + dskd.kl[0] + sense, rel=1e-4)
 
 
+@pytest.mark.parametrize(("schedule", "ends"), [("constant", (1, 1)), ("rising", (0, 1)), ("falling", (1, 0))])
+def test_the_weight_of_the_senses_goes_by_its_schedule(llama, store, index, tmp_path, schedule, ends):
+    objective = Objective(beta_schedule=schedule)
+    distill(make_student(llama, 4), store, tmp_path / "x", objective=objective, schedule=FAST, index=index)
+    log = training_log(tmp_path / "x")
+    sense = (log.attraction + log.repulsion) * log.positions / log.tokens
+    shares = (log.loss - log.ce - log.kl) / sense
+    steps = torch.linspace(*ends, len(log)).tolist()
+    assert shares.tolist() == pytest.approx(steps, abs=1e-3)
+    with pytest.raises(ValueError, match="beta_schedule must be one of constant, rising, falling: got 'cosine'"):
+        Objective(beta_schedule="cosine")
+
+
 def test_the_released_weighting_counts_sampled_positions_only(llama, store, index, tmp_path):
     released = Objective(weighting="sampled")
     distill(make_student(llama, 4), store, tmp_path / "x", objective=released, schedule=FAST, index=index)
