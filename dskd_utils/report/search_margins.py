@@ -10,7 +10,6 @@ import pandas as pd
 
 from dskd_utils.evaluate.significance import SMALLEST, verdict
 from dskd_utils.report.charts import forest
-from dskd_utils.report.grid_tables import within
 from dskd_utils.report.search import PERPLEXITY
 from dskd_utils.report.svg import Drawing
 from dskd_utils.report.verdicts import Results, interval, piece
@@ -24,7 +23,8 @@ SAID = {
 }
 HEAD = (
     "trial",
-    "antonym senses within the margin",
+    "margin",
+    "antonym senses within it",
     "area \N{MINUS SIGN} KD's",
     "perplexity above KD's by",
     "promising",
@@ -38,18 +38,18 @@ def outcomes(results: Results) -> list[dict[str, Any]]:
 
     Raises:
         NotRunError: the grid was not run.
-        ValueError: no KD student was trained to the end.
+        ValueError: of one of the two methods no student was trained to the end.
     """
     rows = piece(results, "06-ablations", "grids", GRID)
-    kd = [row for row in rows if row["method"] == "kd" and not row["failed"]]
-    if not kd:
-        raise ValueError(f"no KD student of the grid {GRID} was trained to the end: nothing can be compared with it")
+    kd, dskd = ([row for row in rows if row["method"] == method and not row["failed"]] for method in ("kd", "dskd"))
+    if not kd or not dskd:
+        missing = "DSKD" if kd else "KD"
+        raise ValueError(f"no {missing} student of the grid {GRID} was trained to the end: there is nothing to compare")
     found = []
-    for row in rows:
-        if row["method"] == "dskd" and not row["failed"]:
-            dearer = row["perplexity"] / kd[0]["perplexity"] - 1
-            promising = row["auc_over_kd"] >= SMALLEST["area"] and dearer <= PERPLEXITY
-            found.append({**row, "set": _named(row), "dearer": dearer, "promising": promising})
+    for row in dskd:
+        dearer = row["perplexity"] / kd[0]["perplexity"] - 1
+        promising = row["auc_over_kd"] >= SMALLEST["area"] and dearer <= PERPLEXITY
+        found.append({**row, "set": _named(row), "dearer": dearer, "promising": promising})
     return found
 
 
@@ -66,10 +66,12 @@ def answer(results: Results) -> str:
     """
     found = outcomes(results)
     good = [row["set"] for row in found if row["promising"]]
-    many = "none" if not good else f"{len(good)} ({'; '.join(good)})"
-    ends = [f"{pick(row['auc_over_kd'] for row in found):+.3f}" for pick in (min, max)]
-    told = f"Of {len(found)} trials, promising is {many}. Their areas differ from KD's by {ends[0]} to {ends[1]}; "
-    return told.replace("-", "\N{MINUS SIGN}") + f"what would matter is {SMALLEST['area']}."
+    many = f"{len(good) or 'None'} of {len(found)} trials {'are' if len(good) > 1 else 'is'} promising"
+    named = f": {'; '.join(good)}" if good else ""
+    least, most = (f"{pick(row['auc_over_kd'] for row in found):+.3f}" for pick in (min, max))
+    asked = f"On {found[0]['pairs']:,.0f} pairs of validation words their areas differ from KD's by"
+    ends = f"{least} to {most}".replace("-", "\N{MINUS SIGN}")
+    return f"{many}{named}. {asked} {ends}; what would matter is {SMALLEST['area']}."
 
 
 def picture(results: Results) -> Drawing:
@@ -98,7 +100,7 @@ def table(results: Results) -> list[str]:
     for row in outcomes(results):
         over = interval(row["auc_over_kd"], row["auc_over_kd_low"], row["auc_over_kd_high"])
         dearer = f"{row['dearer']:+.2%}".replace("-", "\N{MINUS SIGN}")
-        cells = [row["set"], within(row["active"], row["margin_used"]), over, dearer]
+        cells = [row["set"], f"{row['margin_used']:.2f}", f"{row['active']:.1%}", over, dearer]
         lines.append(_line([*cells, "yes" if row["promising"] else "no"]))
     return lines
 

@@ -12,7 +12,7 @@ def trial(over, spread, perplexity, method="dskd", failed="", **settings):
     row = {"method": method, "failed": failed, "perplexity": perplexity, "lr": 0.002, "temperature": 4.0}
     row |= {"auc_over_kd": over, "auc_over_kd_low": over - spread, "auc_over_kd_high": over + spread}
     blank = dict.fromkeys(("beta", "beta_p", "beta_n", "margin_quantile", "kappa"), math.nan)
-    return blank | row | {"active": 0.25, "margin_used": 1.5} | settings
+    return blank | row | {"active": 0.25, "margin_used": 1.5, "pairs": 816.0} | settings
 
 
 def results():
@@ -33,28 +33,31 @@ def test_a_trial_is_promising_by_the_rule_of_the_plan():
     assert [row["promising"] for row in found] == [False, True, False, False]
     assert found[2]["dearer"] == pytest.approx(0.015)
     said = search_margins.answer(results())
-    assert said.startswith("Of 4 trials, promising is 1 (quantile 0.9, beta 3). Their areas differ from KD's by +0.001")
+    assert said.startswith(
+        "1 of 4 trials is promising: quantile 0.9, beta 3. On 816 pairs of validation words their areas"
+    )
+    assert "differ from KD's by +0.001 to +0.050" in said
 
 
 def test_where_none_is_promising_it_says_so():
     some = results()
     some["06-ablations"]["grids"]["search-margins"][2]["auc_over_kd"] = -0.001
     said = search_margins.answer(some)
-    assert said.startswith("Of 4 trials, promising is none. Their areas differ from KD's by \N{MINUS SIGN}0.001")
+    assert said.startswith("None of 4 trials is promising. ") and "by \N{MINUS SIGN}0.001 to +0.050" in said
 
 
 def test_the_picture_and_the_table_name_every_trial():
     drawing, lines = search_margins.picture(results()), search_margins.table(results())
     for name in ("the paper's margin", "quantile 0.9, beta 3", "quantile 0.9, pushed only, beta 1"):
         assert name in drawing.told and any(name in line for line in lines)
-    assert "25.0% (of 1.5)" in lines[2] and "+1.50%" in lines[4] and lines[3].endswith("| yes |")
-    assert {line.count("|") for line in lines} == {6}
+    assert "| 1.50 | 25.0% |" in lines[2] and "+1.50%" in lines[4] and lines[3].endswith("| yes |")
+    assert {line.count("|") for line in lines} == {7}
 
 
-def test_without_the_grid_or_without_kd_there_is_nothing_to_tell():
+def test_without_the_grid_or_one_of_the_methods_there_is_nothing_to_tell():
     with pytest.raises(NotRunError):
         search_margins.answer({})
-    some = results()
-    some["06-ablations"]["grids"]["search-margins"][0]["failed"] = "not finite"
-    with pytest.raises(ValueError, match="no KD student of the grid search-margins"):
-        search_margins.answer(some)
+    for missing, method in (("KD", "kd"), ("DSKD", "dskd")):
+        rows = [row for row in results()["06-ablations"]["grids"]["search-margins"] if row["method"] != method]
+        with pytest.raises(ValueError, match=f"no {missing} student of the grid search-margins"):
+            search_margins.answer({"06-ablations": {"grids": {"search-margins": rows}}})
