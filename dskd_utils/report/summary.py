@@ -172,8 +172,8 @@ def _compared(results: Results) -> list[str]:
 
 
 def _benchmarks(rows: list[Mapping[str, Any]]) -> str:
-    better, worse = ([row for row in rows if row["reads"].startswith(word)] for word in ("higher", "lower"))
-    same = [row for row in rows if row["reads"] == "the same"]
+    better, worse = ([row for row in rows if row["reads"] == word] for word in ("higher", "lower"))
+    same = [row for row in rows if row["reads"] == "the same" or row["reads"].endswith("by less than matters")]
     rest = len(rows) - len(better) - len(worse) - len(same)
     count = f"{len(better)} of {len(rows)} benchmarks" if better else f"none of the {len(rows)} benchmarks"
     parts = [f"By the log-probability of the right answer, on {count} is the DSKD student better than the KD student"]

@@ -164,7 +164,7 @@ def teacher_answers(teacher: Teacher, groups: Sequence[Sequence[Question]]) -> l
         for row, at in zip(rows, places, strict=True):
             ids = torch.tensor([row], device=head.weight.device)
             states.append(teacher.model.model(ids, use_cache=False).last_hidden_state[0, at])
-        scores = (torch.cat(states) @ head.weight[labels].T).float()
+        scores = torch.cat(states).float() @ head.weight[labels].float().T  # in bf16 letters would tie
         best = [int(score[: len(question.choices)].argmax()) for score, question in zip(scores, group, strict=True)]
         found.append([LETTERS[place] for place in best])
     return found

@@ -56,6 +56,13 @@ def test_the_measure_is_named_and_what_other_measures_tell_apart_is_added():
     )
 
 
+def test_a_gain_too_small_to_matter_is_not_counted_as_better():
+    told = results()
+    told["05-evaluation"]["differences"][0] |= {"difference": 0.02, "low": 0.01, "high": 0.03}
+    said = answer(told)[0]
+    assert "on none of the 1 benchmarks" in said and "on 1 they are the same to within what would matter" in said
+
+
 def page(value, low, high):
     ends = {"difference": value, "value": value, "low": low, "high": high}
     asked = [{"pair": pair, "task": "piqa", "metric": "acc"} | ends for pair in ("DSKD - KD", "KD - teacher")]
