@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dskd_utils.evaluate.probe_data import similarity_records
+from dskd_utils.evaluate.probe_data import COSINES, similarity_records
 from dskd_utils.evaluate.relatives import relatives
 from dskd_utils.evaluate.scoring import scoring_mode
 from dskd_utils.lexicon.pair_table import normalise
 from dskd_utils.senses.in_context import row_batches, token_rows
+from dskd_utils.senses.kmeans import batched_kmeans
 from dskd_utils.sources.wikipedia import Document
 
-OCCURRENCES = 3  # of a word
+OCCURRENCES = 5  # of a word
+SENSES = 3  # that a word's occurrences are clustered into, at most
 LEFT = 120  # characters that are read before a word, less what stands before the first blank in them
 OWN_SPACE = "synonym or antonym, own space"
 _WORD = re.compile(r"[^\W\d_]+")
@@ -65,8 +67,8 @@ def word_contexts(
     return pd.DataFrame(sorted(rows), columns=["word", "text", "start", "end"])
 
 
-def word_vectors(models: Mapping[str, Any], tokenizer: Any, contexts: pd.DataFrame) -> dict[str, dict[str, Tensor]]:
-    """Words in each model's own space: the mean of its states after the final norm over given contexts.
+def word_states(models: Mapping[str, Any], tokenizer: Any, contexts: pd.DataFrame) -> dict[str, dict[str, Tensor]]:
+    """Words in each model's own space: its states after the final norm over given contexts.
 
     What the models share is computed once (`relatives`).
 
@@ -76,7 +78,7 @@ def word_vectors(models: Mapping[str, Any], tokenizer: Any, contexts: pd.DataFra
         contexts: a row an occurrence, `text`, `start` and `end` (characters of the word) and `word`.
 
     Returns:
-        name -> normalised word -> `(d,)` fp32, the mean over its occurrences of the states that have read it.
+        name -> normalised word -> `(n, d)` fp32, a row an occurrence: the mean of the states that have read it.
 
     Raises:
         ValueError: no context, a span without a token, or a state that is not finite.
@@ -105,29 +107,60 @@ def word_vectors(models: Mapping[str, Any], tokenizer: Any, contexts: pd.DataFra
             positions = torch.arange(length).expand_as(ids)
             for own, states in zip(found, family.states(ids, positions, [None] * len(models)), strict=True):
                 own.append(torch.stack([states[i, first:stop].float().mean(0) for i, first, stop in spans]).cpu())
-    place, counts = member[torch.tensor(order)], member.bincount()[:, None]
-    vectors = {}
+    place = member[torch.tensor(order)].argsort(stable=True)
+    sizes = member.bincount().tolist()
+    by_word = {}
     for name, own in zip(models, found, strict=True):
         states = torch.cat(own)
         if not torch.isfinite(states).all():
             raise ValueError(f"a state of model {name!r} is not finite: load it in float32")
-        mean = torch.zeros(len(names), states.shape[1]).index_add_(0, place, states) / counts
-        vectors[name] = dict(zip(names, mean, strict=True))
-    return vectors
+        by_word[name] = dict(zip(names, states[place].split(sizes), strict=True))
+    return by_word
 
 
-def own_space_records(vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.DataFrame) -> pd.DataFrame:
+def word_vectors(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """The mean `(d,)` of each word's states `(n, d)`, of `word_states`."""
+    return {name: {word: rows.mean(0) for word, rows in of.items()} for name, of in states.items()}
+
+
+def word_senses(
+    states: Mapping[str, Mapping[str, Tensor]], k: int = SENSES, *, seed: int = 0
+) -> dict[str, dict[str, Tensor]]:
+    """Each model's own senses of words, clustered as its teacher's dictionary is (section 3.1).
+
+    Args:
+        states: of `word_states`.
+        k: most senses of a word; with at most so many occurrences they are its senses.
+        seed: of the clustering.
+
+    Returns:
+        name -> word -> centroids `(s, d)`, s at most k.
+    """
+    found = {}
+    for name, of in states.items():
+        offsets = torch.tensor([0, *(len(rows) for rows in of.values())]).cumsum(0)
+        clusters = batched_kmeans(torch.cat(list(of.values())), offsets, k, seed=seed)
+        found[name] = dict(zip(of, clusters.centroids.split(clusters.offsets.diff().tolist()), strict=True))
+    return found
+
+
+def own_space_records(
+    vectors: Mapping[str, Mapping[str, Tensor]],
+    pairs: pd.DataFrame,
+    senses: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> pd.DataFrame:
     """Cosines of the two words of synonym and antonym pairs in each model's own space, for `probes.probe_table`.
 
     Args:
         vectors: name of the model -> word -> `(d,)`, from `word_vectors` over the same contexts.
         pairs: from `held_out_pairs`.
+        senses: name of the model -> word -> `(s, d)`, from `word_senses`.
 
     Returns:
         as `similarity_records`, with `gold` 1 for synonyms and 0 for antonyms, and `subset` all, one or both held out.
     """
     pairs = pairs.reset_index(drop=True).assign(gold=(pairs["relation"] == "synonym").to_numpy(float))
-    records = similarity_records(vectors, pairs)
+    records = similarity_records(vectors, pairs, senses)
     held = records["held_out"].map({1: "one held out", 2: "both held out"})
     return records.assign(probe=OWN_SPACE, subset=[["all", name] for name in held])
 
@@ -139,5 +172,5 @@ def within_sets(records: pd.DataFrame) -> pd.DataFrame:
     correlation stays what it was, and that of several sets is about the mean of theirs, weighted by their pairs.
     """
     ranked = records.assign(gold=records["gold"].where(records["cosine"].notna()))
-    columns = ["gold", "cosine", "standardised"]
+    columns = ["gold", *(name for name in COSINES if name in records)]
     return records.assign(**ranked.groupby(["model", "set"])[columns].rank(pct=True))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from dskd_utils.evaluate.prompts import task_rng
 from dskd_utils.lexicon.gold import RELATIONS, objects
@@ -24,6 +24,7 @@ from dskd_utils.lexicon.relations import Relations
 
 PARTS = ("validation", "test")
 NEAREST = 30  # distractors are drawn among so many words whose counts are nearest to the answer's
+COSINES = ("cosine", "standardised", "nearest")  # measures of `similarity_records`
 _QUESTION = ["question_id", "word", "relation", "pos", "options", "answer", "counts", "held_out", "of"]
 
 
@@ -210,17 +211,23 @@ def read_similarity(data_dir: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["set", "word", "other", "gold"])
 
 
-def similarity_records(vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.DataFrame) -> pd.DataFrame:
+def similarity_records(
+    vectors: Mapping[str, Mapping[str, Tensor]],
+    pairs: pd.DataFrame,
+    senses: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> pd.DataFrame:
     """Cosines of two words' representations in each model's own space, beside people's scores.
 
     Args:
         vectors: name of the model -> word -> `(d,)`, from `own_space.word_vectors`.
         pairs: `set`, `word`, `other`, `gold`, from `read_similarity`, and `held_out`, how many of the two words are.
+        senses: name of the model -> word -> `(s, d)`, from `own_space.word_senses`.
 
     Returns:
         a row a model and pair: `probe`, `model`, the columns of `pairs`, `subset` (list: held out where a word is, all,
         the set), `cosine`, and `standardised`, the cosine after every dimension has mean 0 and deviation 1
-        over the model's words (a few dimensions are much larger than the rest). NaN where a word has no vector.
+        over the model's words (a few dimensions are much larger than the rest); with `senses` also `nearest`, the
+        standardised cosine of the two senses that lie nearest. NaN where a word has no vector.
     """
     held = pairs["held_out"] > 0
     subset = [["held out"] * out + ["all", name] for out, name in zip(held, pairs["set"], strict=True)]
@@ -232,9 +239,15 @@ def similarity_records(vectors: Mapping[str, Mapping[str, Tensor]], pairs: pd.Da
         a, b = (torch.tensor(end[known].to_numpy(dtype=np.int64)) for end in ends)
         records = pairs.reset_index(drop=True).assign(probe="similarity", model=name, subset=subset)
         raw = torch.stack([vector.float() for vector in of.values()])  # (words, d)
-        standard = (raw - raw.mean(0)) / raw.std(0, correction=0).clamp_min(1e-6)
-        for measure, rows in (("cosine", raw), ("standardised", standard)):
+        centre, scale = raw.mean(0), raw.std(0, correction=0).clamp_min(1e-6)
+        for measure, rows in (("cosine", raw), ("standardised", (raw - centre) / scale)):
             records[measure] = np.nan
             records.loc[known, measure] = cosine_similarity(rows[a], rows[b]).double().numpy()
+        if senses is not None:
+            own = [normalize((senses[name][word].float() - centre) / scale, dim=1) for word in of]
+            records["nearest"] = np.nan
+            records.loc[known, "nearest"] = [
+                float((own[i] @ own[j].T).max()) for i, j in zip(a.tolist(), b.tolist(), strict=True)
+            ]
         found.append(records)
     return pd.concat(found, ignore_index=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dskd_utils.distill.replicates import by_method
+from dskd_utils.evaluate.probe_data import COSINES
 from dskd_utils.evaluate.resampling import (
     RESAMPLES,
     accuracy,
@@ -156,8 +157,8 @@ def _check(items: pd.DataFrame, templates: Sequence[tuple[str, str]]) -> None:
 _PROBES = {
     "synonym or antonym": (("sum", "mean"), area, lambda _: 0.5),
     "questions": (("acc", "acc_norm"), accuracy, np.mean),
-    "similarity": (("cosine", "standardised"), rank_correlation, lambda _: 0.0),
-    "synonym or antonym, own space": (("cosine", "standardised"), area, lambda _: 0.5),
+    "similarity": (COSINES, rank_correlation, lambda _: 0.0),
+    "synonym or antonym, own space": (COSINES, area, lambda _: 0.5),
 }
 
 
@@ -198,7 +199,7 @@ def probe_table(
     rows = []
     for subset in dict.fromkeys(items["subset"].explode()):
         of = np.array([subset in names for names in items["subset"]])
-        for measure in measures:
+        for measure in (name for name in measures if name in items):
             single = {name: own[measure].to_numpy(float) for name, own in models.items()}
             used = items[of & np.isfinite(list(single.values())).all(axis=0)]
             scores = {name: np.stack([single[one] for one in seeds]) for name, seeds in methods.items()}

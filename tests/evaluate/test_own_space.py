@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from dskd_utils.distill.students import make_student
-from dskd_utils.evaluate.own_space import LEFT, own_space_records, within_sets, word_contexts, word_vectors
+from dskd_utils.evaluate.own_space import (
+    LEFT,
+    own_space_records,
+    within_sets,
+    word_contexts,
+    word_senses,
+    word_states,
+    word_vectors,
+)
 from dskd_utils.evaluate.probe_data import similarity_records
 from dskd_utils.evaluate.probes import probe_table
 from dskd_utils.sources.wikipedia import Document
@@ -36,17 +44,24 @@ def test_occurrences_are_those_of_the_word_and_at_most_one_a_document():
 
 
 def test_a_model_reads_the_occurrences_itself(llama):
-    vectors = word_vectors({"llama": llama.model}, llama.tokenizer, contexts())["llama"]
-    assert set(vectors) == {"happy", "glad"} and vectors["happy"].shape == (llama.hidden_size,)
+    states = word_states({"llama": llama.model}, llama.tokenizer, contexts())
+    assert {word: rows.shape for word, rows in states["llama"].items()} == dict.fromkeys(
+        ("glad", "happy"), (2, llama.hidden_size)
+    )
+    vectors = word_vectors(states)["llama"]
+    torch.testing.assert_close(vectors["happy"], states["llama"]["happy"].mean(0))
+    one = contexts().query("word == 'glad'").head(1)
+    alone = word_states({"llama": llama.model}, llama.tokenizer, one)["llama"]["glad"][0]
+    assert min((alone - row).abs().max() for row in states["llama"]["glad"]) < 1e-4, "a row is an occurrence's"
 
 
 def test_models_that_begin_alike_have_the_vectors_that_each_has_alone(llama):
     models = {"teacher": llama.model, "student": make_student(llama, 4).as_model()}
-    together = word_vectors(models, llama.tokenizer, contexts())
+    together = word_states(models, llama.tokenizer, contexts())
     for name, model in models.items():
-        alone = word_vectors({name: model}, llama.tokenizer, contexts())[name]
-        for word, vector in alone.items():
-            torch.testing.assert_close(together[name][word], vector, atol=1e-5, rtol=1e-4)
+        alone = word_states({name: model}, llama.tokenizer, contexts())[name]
+        for word, rows in alone.items():
+            torch.testing.assert_close(together[name][word], rows, atol=1e-5, rtol=1e-4)
     assert (together["teacher"]["happy"] - together["student"]["happy"]).abs().max() > 0.1
 
 
@@ -64,6 +79,27 @@ def test_synonyms_that_lie_nearer_have_an_area_of_one():
     assert (
         set(table.subset) == {"all", "one held out", "both held out"} and (table.chance[table.minus == ""] == 0.5).all()
     )
+
+
+def test_two_words_are_as_near_as_their_nearest_senses():
+    axes = torch.eye(8)
+    bank = torch.cat([axes[:1] * 5 + 0.01 * axes[2:5], axes[1:2] * 5 + 0.01 * axes[5:8]])  # two groups of three
+    draw = torch.Generator().manual_seed(0)  # many words in all directions, so that every dimension has one scale
+    states = {"m": {"bank": bank, "shore": axes[:1] * 5, "money": axes[1:2] * 5, "cloud": -axes[2:3] * 5}}
+    states["m"] |= {str(i): rows for i, rows in enumerate(torch.randn(400, 2, 8, generator=draw))}
+    senses, vectors = word_senses(states, 2), word_vectors(states)
+    assert [len(senses["m"][word]) for word in ("bank", "shore", "money", "cloud")] == [2, 1, 1, 1]
+    assert torch.equal(senses["m"]["shore"], states["m"]["shore"]), "few occurrences are the senses"
+    rows = [("bank", "shore", "synonym"), ("bank", "money", "synonym"), ("bank", "cloud", "antonym"),
+            ("shore", "money", "antonym")]  # fmt: skip
+    pairs = pd.DataFrame(rows, columns=["word", "other", "relation"]).assign(set="s", held_out=1)
+    found = own_space_records(vectors, pairs, senses)
+    assert found.nearest[:2].min() > 0.95 > found.standardised[:2].max(), "the mean of two senses is near neither"
+    assert found.nearest[3] == pytest.approx(found.standardised[3]) and found.nearest[2] < 0.5
+    table = probe_table(found, resamples=20).set_index(["subset", "measure"]).value
+    assert table["all", "nearest"] == 1.0
+    assert "nearest" not in set(probe_table(own_space_records(vectors, pairs), resamples=20).measure)
+    assert within_sets(found).nearest.max() == 1.0
 
 
 def test_sets_with_scales_of_their_own_are_pooled_within_each():

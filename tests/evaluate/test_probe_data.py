@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dskd_utils.evaluate.own_space import word_vectors
+from dskd_utils.evaluate.own_space import word_states, word_vectors
 from dskd_utils.evaluate.probe_data import (
     NEAREST,
     build_questions,
@@ -267,7 +267,7 @@ def test_a_words_vector_is_its_mean_state_once_read(llama):
         for attention in attentions:
             attention.attention_dropout = 0.5
         contexts = CONTEXTS.set_index(pd.Index([7, 7, 9]))
-        found = word_vectors({"llama": llama.model}, llama.tokenizer, contexts)["llama"]
+        found = word_vectors(word_states({"llama": llama.model}, llama.tokenizer, contexts))["llama"]
         assert llama.model.training
     finally:
         llama.model.eval()
@@ -284,7 +284,7 @@ def test_a_words_vector_is_its_mean_state_once_read(llama):
     assert_close(found["zebra"], states[2], atol=0.02, rtol=0.02)
     assert (states[0] - states[1]).abs().max() > 0.5, "else one context would do"
     with pytest.raises(ValueError, match="no context: give at least one"):
-        word_vectors({"llama": llama.model}, llama.tokenizer, CONTEXTS.head(0))
+        word_states({"llama": llama.model}, llama.tokenizer, CONTEXTS.head(0))
 
 
 def test_similarities_are_cosines_raw_and_standardised_and_say_what_is_missing():
