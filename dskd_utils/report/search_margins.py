@@ -21,14 +21,7 @@ SAID = {
     "kappa": "kappa {:g}",
     "beta_n": "pushed only, beta {:g}",
 }
-HEAD = (
-    "trial",
-    "margin",
-    "antonym senses within it",
-    "area \N{MINUS SIGN} KD's",
-    "perplexity above KD's by",
-    "promising",
-)
+HEAD = ("trial", "margin", "antonym senses within it", "area \N{MINUS SIGN} KD's", "perplexity above KD's by")
 
 
 def outcomes(results: Results) -> list[dict[str, Any]]:
@@ -91,7 +84,7 @@ def picture(results: Results) -> Drawing:
 
 
 def table(results: Results) -> list[str]:
-    """Every trial with its margin, its area and its perplexity beside KD's, as lines of Markdown.
+    """Every trial with its margin, its area and its perplexity beside KD's, in Markdown; what is promising is bold.
 
     Raises:
         NotRunError, ValueError: as of `outcomes`.
@@ -100,8 +93,8 @@ def table(results: Results) -> list[str]:
     for row in outcomes(results):
         over = interval(row["auc_over_kd"], row["auc_over_kd_low"], row["auc_over_kd_high"])
         dearer = f"{row['dearer']:+.2%}".replace("-", "\N{MINUS SIGN}")
-        cells = [row["set"], f"{row['margin_used']:.2f}", f"{row['active']:.1%}", over, dearer]
-        lines.append(_line([*cells, "yes" if row["promising"] else "no"]))
+        name = f"**{row['set']}**" if row["promising"] else row["set"]
+        lines.append(_line([name, f"{row['margin_used']:.2f}", f"{row['active']:.1%}", over, dearer]))
     return lines
 
 
