@@ -70,6 +70,7 @@ def test_numbers_of_senses_are_compared_at_one_size(smoke_study):
     assert all(row["error"] > 0 for row in record["errors"]) and len(record["extremes"]) == 24
 
 
+@pytest.mark.slow
 def test_controls_are_trained_from_the_same_start_on_the_same_positions(smoke_study, run):
     home, _ = smoke_study
     names = "rewired,swapped_labels,without_flips,state_error"
