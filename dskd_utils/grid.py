@@ -208,9 +208,8 @@ def _value(where: str, setting: str, value: Any) -> Any:
     wanted, least, most = SETTINGS[setting]
     if setting == "lr" and isinstance(value, str) and (times := RELATIVE.fullmatch(value)) and float(times[1]):
         return f"{float(times[1]):g}x"
-    if isinstance(value, bool) != (wanted is bool) or not isinstance(
-        value, (int, float) if wanted is float else wanted
-    ):
+    readable = (int, float) if wanted is float else wanted
+    if isinstance(value, bool) != (wanted is bool) or not isinstance(value, readable):
         more = " (YAML reads 1e-3 as a word: write 1.0e-3)" if wanted is float else ""
         more += "; 0.5x is half the teacher's own" if setting == "lr" else ""
         raise ValueError(f"{where}: {setting} must be {wanted.__name__}, got {value!r}{more}")

@@ -55,13 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
             if family := teacher_config(teacher).get("model_type"):  # of a preset it is known to be supported
                 check_architecture(teacher, family)
             for grid in grids:
-                checked(
-                    grid,
-                    teacher_cost(teacher)["layers"],
-                    preset(teacher),
-                    budget.training_tokens,
-                    os.environ.get("DSKD_DATA"),
-                )
+                most, files = budget.training_tokens, os.environ.get("DSKD_DATA")
+                checked(grid, teacher_cost(teacher)["layers"], preset(teacher), most, files)
         seeds = given.seeds or str(budget.seeds)
         if not seeds.isdigit() or not int(seeds):
             raise ValueError(f"the number of training seeds must be at least 1: got {seeds!r}")

@@ -61,7 +61,7 @@ def lexicon(
     """
     thesauri = find_thesauri(sources, study.data_dir)
     if flips not in FLIPS:
-        raise ValueError(f"flips must be 'add', 'replace' or 'none': got {flips!r}")
+        raise ValueError(f"flips must be one of {', '.join(FLIPS)}: got {flips!r}")
     derivations = {} if flips == "none" else find_negation(morphology, study.data_dir)
     parameters = {
         "sources": {thesaurus.name: [file_sha256(path) for path in thesaurus.files] for thesaurus in thesauri},

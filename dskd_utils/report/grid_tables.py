@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dskd_utils.report.tables import METHODS
+from dskd_utils.report.verdicts import interval
 
 BAND = (0.60, 0.75)  # top-1 agreement at which a student is judged: it has kept much, and has something to lose
 MEASURES = {
@@ -36,10 +37,10 @@ def grid_table(rows: pd.DataFrame) -> pd.DataFrame:
             table[label] = [_cell(value, error, digits) for value, error in pairs]
     if OVER_KD in rows and rows[OVER_KD].notna().any():
         ends = zip(rows[OVER_KD], rows[f"{OVER_KD}_low"], rows[f"{OVER_KD}_high"], strict=True)
-        table["AUC over KD's"] = [_signed(*three) for three in ends]
+        table["AUC over KD's"] = ["-" if pd.isna(three[0]) else interval(*three) for three in ends]
     if "active" in rows and rows.active.notna().any():
         shares = zip(rows.active, rows.margin_used, strict=True)
-        table["antonym senses within the margin"] = [within(*both) for both in shares]
+        table["antonym senses within the margin"] = [_within(*both) for both in shares]
     failed = rows.failed.astype(bool)
     table.loc[failed, next(iter(MEASURES.values()))[0]] = "failed: " + rows.failed[failed]
     return table
@@ -61,14 +62,7 @@ def _cell(value: float, error: float, digits: int) -> str:
     return shown if pd.isna(error) or error == 0 else f"{shown}\u00a0±\u00a0{error:,.{digits}f}"
 
 
-def _signed(value: float, low: float, high: float) -> str:
-    if pd.isna(value):
-        return "-"
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "\N{MINUS SIGN}")
-
-
-def within(active: float, margin: float) -> str:
-    """The share of the antonym senses that lay within a margin, and the margin; for reading."""
+def _within(active: float, margin: float) -> str:
     return "-" if pd.isna(active) else f"{active:.1%} (of {margin:.3g})"
 
 
