@@ -101,23 +101,35 @@ def run():
 
 
 @pytest.fixture(scope="session")
-def smoke_study(tmp_path_factory, worker_id, run):
-    """A finished smoke study of the default teacher, and what a second call of the batch runner said.
-
-    The first worker that asks makes it, the others wait for it.
-    """
+def made_once(tmp_path_factory, worker_id):
+    """A function from a name and a maker to a folder of all workers: the first that asks makes it, the others wait."""
     base = tmp_path_factory.getbasetemp()
-    home = (base if worker_id == "master" else base.parent) / "smoke-study"
-    said = home / "second-call.txt"
-    with open(f"{home}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not said.is_file():
-            link_all(home)
-            command = ["snakemake", "--cores", "all", "--config", "profile=smoke"]
-            run(*command, "--quiet", "rules", home=home)
-            again = run(*command, home=home)
-            said.write_text(again.stdout + again.stderr)
-    return home, said.read_text()
+    shared = base if worker_id == "master" else base.parent
+
+    def folder(name, make):
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / f"{name}.made").exists():
+                make(shared / name)
+                (shared / f"{name}.made").touch()
+        return shared / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_study(made_once, run):
+    """A finished smoke study of the default teacher, and what a second call of the batch runner said."""
+
+    def make(home):
+        link_all(home)
+        command = ["snakemake", "--cores", "all", "--config", "profile=smoke"]
+        run(*command, "--quiet", "rules", home=home)
+        again = run(*command, home=home)
+        (home / "second-call.txt").write_text(again.stdout + again.stderr)
+
+    home = made_once("smoke-study", make)
+    return home, (home / "second-call.txt").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The book, built once for all tests, served from this machine, and one browser that looks at it."""
 
-import fcntl
 import functools
 import http.server
 import subprocess
@@ -36,16 +35,9 @@ def build(sources: Path, out: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, worker_id) -> Path:
-    """The built site; the first worker that asks builds it, the others wait for it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with open(shared / "book.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "book.built").exists():
-            build(ROOT / "book", shared / "book")
-            (shared / "book.built").touch()
-    return shared / "book" / "_build" / "html"
+def site(made_once) -> Path:
+    """The built site."""
+    return made_once("book", lambda out: build(ROOT / "book", out)) / "_build" / "html"
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
