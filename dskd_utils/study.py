@@ -85,6 +85,11 @@ class Study:
         return {}
 
     @cached_property
+    def used(self) -> dict[str, str]:
+        """sha256 of all that each stage depends on, of the stages that this run has used, by their folders."""
+        return {}
+
+    @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded at the first use; under `torchrun` on the device of this process."""
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
@@ -92,7 +97,9 @@ class Study:
 
     def stage(self, kind: str, alias: str, parameters: Mapping[str, Any]) -> Path:
         """The folder of a stage: `<kind>/<alias>-<hash of the parameters>`."""
-        return self.folder / kind / f"{alias}-{digest(parameters)}"
+        folder, whole = f"{alias}-{digest(parameters)}", digest(parameters, 64)
+        self.used[f"{kind}/{folder}"] = whole
+        return self.folder / kind / folder
 
     def save(self, **values: Any) -> Path:
         """Write `results/<notebook>.json` in the schema of `results`: values, parameters and provenance."""
@@ -108,6 +115,7 @@ class Study:
                 peak_memory_gb=round(peak_memory(), 2),
                 energy_wh=self.meter.watt_hours(),
                 inputs=dict(sorted(self.read.items())),
+                stages=dict(sorted(self.used.items())),
             ),
         }
         return write_results(self.results / f"{self.notebook}.json", record)

@@ -1,5 +1,7 @@
 """Tests of opening a study from a notebook's parameters."""
 
+import re
+
 import pytest
 
 from dskd_utils import plan, study
@@ -98,8 +100,11 @@ def test_results_carry_their_provenance_and_no_data_folder(home, tmp_path):
     (tmp_path / "data").mkdir()
     cell = CELL + f'\ndata_dir: str = "{tmp_path / "data"}"'
     study = open_study("01-lexicon", kernel(cell))
+    folder = study.stage("relations", "wordnet", {"flips": "add"})
     study.save(value=1)
     record = study.result("01-lexicon")
+    (used,) = record["provenance"]["stages"].items()
+    assert used[0] == f"relations/{folder.name}" and re.fullmatch("[0-9a-f]{64}", used[1])
     assert {"commit", "versions", "hardware", "seconds", "dtype"} <= set(record["provenance"])
     assert str(tmp_path) not in str(record) and record["parameters"]["seed"] == 0
 
