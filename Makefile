@@ -13,6 +13,7 @@ GRIDS ?=
 ROUNDS ?=
 MINUTES ?=
 ACCEPT_TERMS ?=
+PROCESSES ?=
 WHERE ?= local
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +37,7 @@ help: ## print this list
 	@echo "          GRIDS=depth,tuning (or a path) for the page on ablations  ROUNDS=of timing for the page on costs"
 	@echo "          each of these four is the profile's where it is not given"
 	@echo "          MINUTES=60 takes as much of the profile's budget as fits these, in place of quick's own bound"
+	@echo "          PROCESSES=4 lets so many processes share teacher passes and training, one a GPU"
 	@echo "          WHERE=local (or slurm, or your own folder in workflow/profiles)"
 	@echo "          ACCEPT_TERMS=gemma3-270m says that you accept the terms of that teacher"
 
@@ -56,11 +58,11 @@ $(READY): pyproject.toml
 
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 	@$(BIN)/python -m dskd_utils.preflight --teacher $(TEACHER) --profile $(PROFILE) --seeds "$(SEEDS)" \
-		--controls "$(CONTROLS)" --grids "$(GRIDS)" $(if $(MINUTES),--minutes $(MINUTES))
+		--controls "$(CONTROLS)" --grids "$(GRIDS)" --rounds "$(ROUNDS)" --processes "$(PROCESSES)" $(if $(MINUTES),--minutes $(MINUTES))
 	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
 		$(BIN)/snakemake --workflow-profile workflow/profiles/$(WHERE) --rerun-incomplete --nolock --quiet rules --keep-going \
 		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) seeds="$(SEEDS)" controls="$(CONTROLS)" \
-		grids="$(GRIDS)" rounds="$(ROUNDS)" \
+		grids="$(GRIDS)" rounds="$(ROUNDS)" processes="$(PROCESSES)" \
 		|| (test $$? -ne 75 || echo "another 'make study' is at work in this folder: wait for it or stop it" >&2; exit 1)
 	@echo "done: open $(abspath _build/html/index.html)"
 

@@ -45,8 +45,21 @@ def before(notebook):
 
 SEEDS = int(GIVEN.get("seeds", BUDGET.seeds))
 COMPARED = 2 + count_controls(GIVEN.get("controls", BUDGET.controls))  # students of a seed
+PROCESSES = int(config.get("processes") or 1)
+SHARED = ("02-senses", "04-distillation", "06-ablations")  # whose teacher passes and training several processes share
 FOLDER = "runs/{teacher}/{profile}"
 DATA_FILES = files_digest(os.environ.get("DSKD_DATA"))
+
+
+def processes(wildcards):
+    """How many processes run a notebook, one a GPU."""
+    return PROCESSES if wildcards.notebook in SHARED else 1
+
+
+def launch(wildcards):
+    """What starts a notebook's processes."""
+    count = processes(wildcards)
+    return f"torchrun --standalone --nproc-per-node={count} --no-python" if count > 1 else ""
 
 
 def code(wildcards):
@@ -74,7 +87,7 @@ def memory(wildcards, attempt):
         if notebook == "06-ablations":
             together = max((len(grid.cells) for grid in GRIDS), default=0)
         needed = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
-    return int(1000 * attempt * max(plan.get("memory_gb", 8), needed))
+    return int(1000 * attempt * processes(wildcards) * max(plan.get("memory_gb", 8), needed))
 
 
 def runtime(wildcards, attempt):
@@ -126,6 +139,8 @@ rule notebook:
         # Not in the command: with other files in DATA_DIR or in a teacher's own folder all must run again.
         data=DATA_FILES,
         weights=lambda w: local_files(TEACHERS[w.teacher]),
+        processes=processes,
+        launch=launch,
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in GIVEN.items() if ASKED[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8
@@ -135,7 +150,8 @@ rule notebook:
     shell:
         # Appended, so that what a failed attempt said is still there.
         "(echo \"== $(date) on $(hostname)\"; "
-        "OMP_NUM_THREADS={threads} papermill {input.source} {output.executed} --no-progress-bar --log-output"
+        "OMP_NUM_THREADS=$(({threads} > {params.processes} ? {threads} / {params.processes} : 1)) {params.launch}"
+        " workflow/papermill.sh {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
         " {params.asked}) >> {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"

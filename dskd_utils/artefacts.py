@@ -136,20 +136,31 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; rename it to `path` on success, remove it on failure.
 
-    An older artefact at `path` is replaced at the moment of the rename.
+    An older artefact at `path` is replaced at the moment of the rename. One that another process has finished
+    meanwhile stays, since that process may be reading it: both made the same.
 
     Raises:
         OSError: the disk is full; the message names the folder and the cure.
     """
     path = Path(path)
+    older = (path / MANIFEST).is_file()
     temporary = _temporary_name(path)
     temporary.mkdir()
     try:
         with _clear_disk_errors(path):
             yield temporary
-            replace_folder(temporary, path)
+            _place(temporary, path, older)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _place(temporary: Path, path: Path, older: bool) -> None:
+    with contextlib.suppress(OSError):  # the rename fails where a folder that is not empty stands there
+        if not older:
+            temporary.rename(path)
+            return
+    if older or not (path / MANIFEST).is_file():
+        replace_folder(temporary, path)
 
 
 def replace_folder(temporary: Path, path: Path) -> None:

@@ -19,7 +19,15 @@ from dskd_utils.stage_grid import checked
 from dskd_utils.stages import control_names
 
 
-def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], grids: Sequence[Grid], bound=None) -> str:
+def said(
+    teacher: str,
+    budget: Profile,
+    seeds: int,
+    controls: Sequence[str],
+    grids: Sequence[Grid],
+    bound: float | None = None,
+    processes: int = 1,
+) -> str:
     """What a study takes, in a few lines; makes its plan where there is none of what is asked for."""
     kept = plan.asked_plan(teacher, budget.name, bound)
     scaled, cost, settings = budget.scaled(kept["scale"]), teacher_cost(teacher), preset(teacher)
@@ -30,10 +38,16 @@ def said(teacher: str, budget: Profile, seeds: int, controls: Sequence[str], gri
     training = plan.memory_gb(cost, each, max(together, *counts, 0), dtype=kept["dtype"])
     asked = {
         "minutes": plan.forecast(teacher, scaled, kept["gflops"][kept["dtype"]], students, sizes, seeds),
-        "memory_gb": max(training, plan.judging_gb(cost, settings["depth"], students, kept["dtype"])),
+        "memory_gb": max(processes * training, plan.judging_gb(cost, settings["depth"], students, kept["dtype"])),
         "disk_gb": plan.disk_gb(scaled, cost, settings["depth"], students + sum(counts), kept["dtype"]),
     }
     return plan.describe(kept | asked)
+
+
+def _number(name: str, given: str | int, least: int = 1) -> int:
+    if not str(given).isdecimal() or int(given) < least:
+        raise ValueError(f"the number of {name} must be at least {least}: got {given!r}")
+    return int(given)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", default="", help="training seeds of what is compared; the profile's where not given")
     parser.add_argument("--controls", default="", help="by name with commas between, all or none")
     parser.add_argument("--grids", default="", help="names or paths with commas between, or none")
+    parser.add_argument("--rounds", default="", help="of the timings; the profile's where not given, 0 for none")
+    parser.add_argument("--processes", default="", help="that share teacher passes and training, one a GPU; else 1")
     parser.add_argument("--minutes", type=float, help="bound on the forecast, in place of the profile's")
     given = parser.parse_args(arguments)
     try:
@@ -57,11 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
             for grid in grids:
                 most, files = budget.training_tokens, os.environ.get("DSKD_DATA")
                 checked(grid, teacher_cost(teacher)["layers"], preset(teacher), most, files)
-        seeds = given.seeds or str(budget.seeds)
-        if not seeds.isdigit() or not int(seeds):
-            raise ValueError(f"the number of training seeds must be at least 1: got {seeds!r}")
+        seeds = _number("training seeds", given.seeds or budget.seeds)
+        _number("rounds", given.rounds or budget.cost_rounds, 0)
+        processes = _number("processes", given.processes or 1)
         for teacher in given.teacher:
-            print(said(teacher, budget, int(seeds), names, grids, given.minutes))
+            print(said(teacher, budget, seeds, names, grids, given.minutes, processes))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -42,6 +42,7 @@ class Provenance(BaseModel):
         dtype: number format of the teacher.
         peak_memory_gb: the most main memory that the notebook's process held, in units of 2^30 bytes, where known.
         energy_wh: of the processors meanwhile in watt-hours, other programs included, where the machine tells it.
+        processes: how many shared the work, as `torchrun` starts them; memory is that of the first.
         inputs: sha256 of every results file that the notebook read, by its name, where known.
         stages: sha256 of all that each stage depends on whose artefact the notebook used (texts, thesauri, the
             teacher's weights and tokenizer, settings, code, the stages before it), by its folder, where known.
@@ -55,6 +56,7 @@ class Provenance(BaseModel):
     dtype: str
     peak_memory_gb: float | None = None
     energy_wh: float | None = None
+    processes: int = Field(default=1, ge=1)
     inputs: dict[str, str] | None = None
     stages: dict[str, str] | None = None
 

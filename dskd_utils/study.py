@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -65,9 +66,17 @@ class Study:
         return project_root() / "runs" / safe_name(self.teacher_name) / self.profile.name
 
     @property
-    def results(self) -> Path:
-        """Where this run's results go: a batch's in `results/`, any other run's in a folder of its own."""
+    def run_folder(self) -> Path:
+        """Where this run's results are: a batch's in `results/`, any other run's in a folder of its own."""
         return self.folder / "results" if self.run == BATCH else self.folder / "results" / f"run-{safe_name(self.run)}"
+
+    @cached_property
+    def results(self) -> Path:
+        """Where this process writes results: `run_folder`, but of a launch of several only the first one's are kept."""
+        if int(os.environ.get("RANK", 0)) == 0:
+            return self.run_folder
+        self.in_memory["results"] = TemporaryDirectory()  # gone with the process
+        return Path(self.in_memory["results"].name)
 
     @property
     def store(self) -> str:
@@ -114,6 +123,7 @@ class Study:
                 dtype=self.dtype,
                 peak_memory_gb=round(peak_memory(), 2),
                 energy_wh=self.meter.watt_hours(),
+                processes=int(os.environ.get("WORLD_SIZE", 1)),
                 inputs=dict(sorted(self.read.items())),
                 stages=dict(sorted(self.used.items())),
             ),
@@ -126,7 +136,7 @@ class Study:
         Raises:
             FileNotFoundError: neither is there; names the command that makes it.
         """
-        for folder in (self.results, self.folder / "results"):
+        for folder in (self.results, self.run_folder, self.folder / "results"):
             if (path := folder / f"{notebook}.json").is_file():
                 self.read[path.name] = file_sha256(path)
                 return read_results(path)

@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items):
 def link_all(home: Path) -> None:
     """Make the folder `home`, with links to what the batch runner needs, so that it is a project of its own."""
     home.mkdir(exist_ok=True)
-    for name in ("notebooks", "dskd_utils", "book", "Snakefile"):
+    for name in ("notebooks", "dskd_utils", "book", "workflow", "Snakefile"):
         if not (home / name).exists():
             (home / name).symlink_to(ROOT / name)
 

@@ -51,6 +51,15 @@ def test_memory_is_that_of_the_students_that_are_trained_or_loaded_together(plan
     assert asked["05-evaluation"] == 10_000, "twelve copies of a student"
 
 
+def test_processes_share_what_is_trained_and_nothing_else(planned):
+    told = planned("processes=4", "grids=divergence", "seeds=1", "controls=none", "--printshellcmds").split("\nrule ")
+    jobs = {name: job for job in told if (name := _notebook(job))}
+    shared = {name for name, job in jobs.items() if "torchrun --standalone --nproc-per-node=4 --no-python" in job}
+    assert shared == {"02-senses", "04-distillation", "06-ablations"}
+    memory = {name: int(re.search(r"mem_mb=(\d+)", job)[1]) for name, job in jobs.items()}
+    assert memory["01-lexicon"] == 5000 and memory["04-distillation"] == 20_000, "each process has a teacher of its own"
+
+
 def _notebook(job):
     found = re.search(r"notebook=([\w-]+)", job)
     return found[1] if found else ""
@@ -77,7 +86,6 @@ def test_new_weights_in_a_teachers_own_folder_run_its_notebooks_again(tmp_path, 
 
 
 def test_on_slurm_what_is_timed_runs_alone(planned, tmp_path):
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     told = planned("grids=none", "rounds=1", "--workflow-profile", "workflow/profiles/slurm").split("\nrule ")
     extra = {name: re.search(r"slurm_extra=(\S*)", job)[1] for job in told if (name := _notebook(job))}
     assert extra.pop("08-costs") == "--exclusive" and extra and set(extra.values()) == {""}
@@ -85,7 +93,7 @@ def test_on_slurm_what_is_timed_runs_alone(planned, tmp_path):
 
 def test_the_log_of_an_attempt_that_failed_is_kept(planned):
     told = planned("grids=none", "--printshellcmds")
-    commands = re.findall(r"papermill notebooks/\S+ .*", told)
+    commands = re.findall(r"papermill.sh notebooks/\S+ .*", told)
     assert commands and all(" >> runs/" in command for command in commands)
 
 

@@ -116,6 +116,8 @@ def test_the_description_names_minutes_downloads_and_disk():
         (["--teacher", "no-such-teacher"], "teacher 'no-such-teacher' is neither a preset"),
         (["--controls", "rewired,rewird"], "there is no control 'rewird': choose among"),
         (["--grids", "no-such-grid"], "there is no grid 'no-such-grid': choose among"),
+        (["--processes", "0"], "the number of processes must be at least 1: got '0'"),
+        (["--rounds", "five"], "the number of rounds must be at least 0: got 'five'"),
         (["--seeds", "many"], "the number of training seeds must be at least 1: got 'many'"),
     ],
 )

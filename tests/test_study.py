@@ -109,6 +109,26 @@ def test_results_carry_their_provenance_and_no_data_folder(home, tmp_path):
     assert str(tmp_path) not in str(record) and record["parameters"]["seed"] == 0
 
 
+def test_only_the_first_of_several_processes_keeps_its_results(home, monkeypatch):
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        study = open_study("01-lexicon", kernel(CELL, '# Parameters\nrun = "batch"'))
+        (study.results / "figure.csv").parent.mkdir(parents=True, exist_ok=True)
+        path = study.save(value=int(rank))
+        assert study.result("01-lexicon")["value"] == int(rank)
+        assert study.result("01-lexicon")["provenance"]["processes"] == 2
+        assert (study.run_folder / "01-lexicon.json").is_file() == (rank == "0")
+        assert path.is_file()
+        del study
+    assert sorted(p.name for p in home.rglob("*.json")) == ["01-lexicon.json", "plan.json"]
+    other = open_study("02-senses", kernel(CELL, '# Parameters\nrun = "mine"'))
+    other.save(value=5)
+    monkeypatch.setenv("RANK", "1")
+    second = open_study("04-distillation", kernel(CELL, '# Parameters\nrun = "mine"'))
+    assert second.result("02-senses")["value"] == 5, "all processes read what the first one wrote"
+
+
 def test_a_data_folder_that_is_not_there_is_refused(home):
     with pytest.raises(FileNotFoundError, match="data_dir '/no/such' is not a folder"):
         open_study("x", kernel(CELL + '\ndata_dir: str = "/no/such"'))
