@@ -24,7 +24,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     torch.set_num_threads(threads)
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST = ["test_notebooks.py", "test_two_teachers.py", "test_interruption.py", "test_pages.py"]
+LONGEST = ["test_notebooks.py", "test_two_teachers.py", "test_interruption.py", "test_together.py", "test_pages.py"]
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WORDS = "the happy glad merry sad unhappy gloomy warm cold hot chilly light dark bright river bank runs was is very"

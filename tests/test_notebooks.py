@@ -70,27 +70,6 @@ def test_numbers_of_senses_are_compared_at_one_size(smoke_study):
     assert all(row["error"] > 0 for row in record["errors"]) and len(record["extremes"]) == 24
 
 
-@pytest.mark.slow
-def test_controls_are_trained_from_the_same_start_on_the_same_positions(smoke_study, run):
-    home, _ = smoke_study
-    names = "rewired,swapped_labels,without_flips,state_error"
-    source = str(ROOT / "notebooks/04-distillation.ipynb")
-    run("papermill", source, "out.ipynb", "-p", "profile", "smoke", "-p", "run", "controls", "-p", "controls", names,
-        home=home)  # fmt: skip
-    record = json.loads((home / "runs/smollm2-135m/smoke/results/run-controls/04-distillation.json").read_text())
-    folder = home / "runs/smollm2-135m/smoke/students"
-    logs = {name: pd.read_csv(folder / place / "training.csv") for name, place in record["students"].items()}
-    assert set(logs) == {"kd", "dskd", *names.split(",")} and record["failed"] == {}
-    assert record["students"]["dskd"] == result(home, "04-distillation")["students"]["dskd"], "found, not trained again"
-    for name, log in logs.items():
-        assert log.ce[0] == pytest.approx(logs["kd"].ce[0], rel=1e-5), name
-        assert name == "kd" or log.positions.tolist() == logs["dskd"].positions.tolist(), name
-    first = {name: log.attraction[0] for name, log in logs.items() if name != "kd"}
-    # The plain error's positives are DSKD's, those of the other two are other words' senses.
-    assert first["state_error"] == pytest.approx(first["dskd"], rel=1e-5) and logs["state_error"].state[0] > 0
-    assert len({round(first[name], 5) for name in ("dskd", "rewired", "swapped_labels")}) == 3
-
-
 def test_students_load_without_this_package_and_generate_text(smoke_study):
     home, _ = smoke_study
     for folder in student_folders(home).values():

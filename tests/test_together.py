@@ -1,52 +1,67 @@
-"""A batch in which two processes share the teacher's passes and the training gives the students of one process."""
+"""Students and controls trained in a notebook that two processes share, as the batch starts it for several GPUs."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
-from dskd_utils.artefacts import safe_name
 from dskd_utils.distill.training import training_log
-from dskd_utils.sources.tokenizers import load_tokenizer
 
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = "runs/smollm2-135m/smoke"
+CONTROLS = "rewired,swapped_labels,without_flips,state_error"
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(2400)]
 
 
+def results(home, run=""):
+    return json.loads((home / STUDY / "results" / run / "04-distillation.json").read_text())
+
+
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory, tiny_folder, link_project, run):
-    """Smoke studies of one tiny random teacher up to its students, by one process and by two."""
+def shared(smoke_study, tmp_path_factory, run):
+    """The smoke study once more without its teacher pass and students, which two processes have made anew."""
     home = tmp_path_factory.mktemp("together")
-    teacher, tokenizer = home / "tiny", load_tokenizer("smollm2-135m")
-    tiny_folder(teacher, "llama", tokenizer, max_position_embeddings=2048)
-    made = {}
-    for processes in (1, 2):
-        project = home / str(processes)
-        link_project(project)
-        asked = ["profile=smoke", f"teacher={teacher}", f"processes={processes}"]
-        made[processes] = project / "runs" / safe_name(str(teacher)) / "smoke"
-        target = (made[processes] / "results/04-distillation.json").relative_to(project)
-        run("snakemake", str(target), "--cores", "all", "--quiet", "rules", "--config", *asked, home=project)
-    return made
+    shutil.copytree(smoke_study[0] / "runs", home / "runs", ignore=shutil.ignore_patterns(".*", "states", "students"))
+    launch = ["torchrun", "--standalone", "--nproc-per-node=2", "--no-python", str(ROOT / "workflow/papermill.sh")]
+    given = {"profile": "smoke", "run": "shared", "controls": CONTROLS}
+    told = [part for name, value in given.items() for part in ("-p", name, value)]
+    run(*launch, str(ROOT / "notebooks/04-distillation.ipynb"), "out.ipynb", *told, home=home)
+    return home
 
 
-def test_two_processes_make_the_students_of_one(studies):
-    one, two = (json.loads((folder / "results/04-distillation.json").read_text()) for folder in studies.values())
+def test_two_processes_make_the_students_of_one(smoke_study, shared):
+    one, two = results(smoke_study[0]), results(shared, "run-shared")
     assert (one["provenance"]["processes"], two["provenance"]["processes"]) == (1, 2)
-    assert one["students"] == two["students"], "what a student depends on is the same"
-    for name in one["students"].values():
-        alone, shared = (folder / "students" / name for folder in studies.values())
+    for name, folder in one["students"].items():
+        assert two["students"][name] == folder, "what a student depends on is the same"
+        alone, both = (home / STUDY / "students" / folder for home in (smoke_study[0], shared))
         for column in ("loss", "ce", "kl"):
-            assert training_log(shared)[column].tolist() == pytest.approx(
-                training_log(alone)[column].tolist(), rel=2e-3
-            )
-        weights = [dict(AutoModelForCausalLM.from_pretrained(place).named_parameters()) for place in (alone, shared)]
+            expected = training_log(alone)[column].tolist()
+            assert training_log(both)[column].tolist() == pytest.approx(expected, rel=2e-3)
+        weights = [dict(AutoModelForCausalLM.from_pretrained(place).named_parameters()) for place in (alone, both)]
         assert_close(weights[0], weights[1], rtol=0, atol=2e-3)
 
 
-def test_only_the_first_process_leaves_results_and_nothing_is_half_written(studies):
-    results = [{path.name for path in (folder / "results").iterdir()} for folder in studies.values()]
-    assert results[0] == results[1]
-    assert not [path for path in studies[2].rglob(".*") if "partial" in path.name or path.name.startswith("work-")]
-    log = (studies[2] / "logs/04-distillation.log").read_text()
-    assert log.count("Executing notebook with kernel") == 2
+def test_only_the_first_process_leaves_results_and_nothing_is_half_written(smoke_study, shared):
+    runs = {path.name for path in (shared / STUDY / "results").glob("run-*")}
+    assert runs == {"run-shared"} and (shared / "out.ipynb").is_file()
+    assert not [path for path in (shared / "runs").rglob(".*") if "partial" in path.name]
+    kept = {path.name for path in (shared / STUDY / "states").glob("*/*")}
+    assert kept == {path.name for path in (smoke_study[0] / STUDY / "states").glob("*/*")}
+
+
+def test_controls_are_trained_from_the_same_start_on_the_same_positions(shared):
+    record = results(shared, "run-shared")
+    places = {name: shared / STUDY / "students" / folder for name, folder in record["students"].items()}
+    logs = {name: training_log(place) for name, place in places.items()}
+    assert set(logs) == {"kd", "dskd", *CONTROLS.split(",")} and record["failed"] == {}
+    for name, log in logs.items():
+        assert log.ce[0] == pytest.approx(logs["kd"].ce[0], rel=1e-5), name
+        assert name == "kd" or log.positions.tolist() == logs["dskd"].positions.tolist(), name
+    first = {name: log.attraction[0] for name, log in logs.items() if name != "kd"}
+    # The plain error's positives are DSKD's, those of the other two are other words' senses.
+    assert first["state_error"] == pytest.approx(first["dskd"], rel=1e-5) and logs["state_error"].state[0] > 0
+    assert len({round(first[name], 5) for name in ("dskd", "rewired", "swapped_labels")}) == 3
