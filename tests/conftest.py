@@ -86,13 +86,12 @@ def make_tokenizer() -> hf.PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def run():
-    """A function that runs a command as a user would in the folder `home`, with the machine's usual threads."""
+    """A function that runs a command as a user would in the folder `home`, with this worker's share of the cores."""
 
     def started(*command, home, check=True):
         environment = os.environ | {"DSKD_HOME": str(home)}
         environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        for name in ("DSKD_DATA", "OMP_NUM_THREADS"):
-            environment.pop(name, None)
+        environment.pop("DSKD_DATA", None)
         done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stdout[-3000:] + done.stderr[-6000:]
         return done
@@ -118,12 +117,18 @@ def made_once(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def smoke_study(made_once, run):
+def cores():
+    """What `snakemake --cores` is given: this worker's share of the cores."""
+    return os.environ.get("OMP_NUM_THREADS", "all")
+
+
+@pytest.fixture(scope="session")
+def smoke_study(made_once, run, cores):
     """A finished smoke study of the default teacher, and what a second call of the batch runner said."""
 
     def make(home):
         link_all(home)
-        command = ["snakemake", "--cores", "all", "--config", "profile=smoke"]
+        command = ["snakemake", "--cores", cores, "--config", "profile=smoke"]
         run(*command, "--quiet", "rules", home=home)
         again = run(*command, home=home)
         (home / "second-call.txt").write_text(again.stdout + again.stderr)

@@ -12,19 +12,16 @@ from pathlib import Path
 import pytest
 
 TARGET = "runs/smollm2-135m/smoke/results/04-distillation.json"
-COMMAND = ["snakemake", TARGET, "--cores", "all", "--nolock", "--rerun-incomplete", "--quiet", "rules"]
+COMMAND = ["snakemake", TARGET, "--nolock", "--rerun-incomplete", "--quiet", "rules"]
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(2400)]
 
 
-def start(home):
+def start(home, cores):
     environment = os.environ | {"DSKD_HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for name in ("DSKD_DATA", "OMP_NUM_THREADS"):  # as the study has them that this one is compared with
-        environment.pop(name, None)
+    environment.pop("DSKD_DATA", None)
+    command = [*COMMAND, "--cores", cores, "--config", "profile=smoke"]
     with open(home / "log", "ab") as log:
-        return subprocess.Popen(
-            [*COMMAND, "--config", "profile=smoke"], cwd=home, env=environment, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
+        return subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def kill(process):
@@ -45,11 +42,11 @@ def weights(home):
     return found
 
 
-def test_a_batch_killed_again_and_again_ends_with_the_same_students(smoke_study, link_project, tmp_path):
+def test_a_batch_killed_again_and_again_ends_with_the_same_students(smoke_study, link_project, cores, tmp_path):
     cut, draw, kills = tmp_path, random.Random(0), 0
     link_project(cut)
     while True:
-        process, patience = start(cut), draw.uniform(15, 60)
+        process, patience = start(cut, cores), draw.uniform(15, 60)
         ended = time.monotonic() + patience
         while time.monotonic() < ended and process.poll() is None and kills < 4:
             time.sleep(0.2)

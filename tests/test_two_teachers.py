@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, tiny_folder, link_project, run):
+def batch(tmp_path_factory, tiny_folder, link_project, run, cores):
     """A finished smoke study of two tiny random teachers, given as folders, and the names of their own folders."""
     home = tmp_path_factory.mktemp("batch")
     folders = [home / f"tiny-{family}" for family in TEACHERS]
@@ -23,7 +23,7 @@ def batch(tmp_path_factory, tiny_folder, link_project, run):
         tiny_folder(folder, family, tokenizer, max_position_embeddings=2048, **ends)
     link_project(home)
     asked = ["profile=smoke", "teacher=" + " ".join(map(str, folders))]
-    run("snakemake", "--cores", "all", "--quiet", "rules", "--config", *asked, home=home)
+    run("snakemake", "--cores", cores, "--quiet", "rules", "--config", *asked, home=home)
     return home, [safe_name(str(folder)) for folder in folders]
 
 
