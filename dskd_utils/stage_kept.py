@@ -19,10 +19,12 @@ from dskd_utils.study import Study
 logger = logging.getLogger(__name__)
 
 ROOMS = ("sources", "lexicon", "senses", "evaluate")  # whose code a measurement may depend on
-Frames = pd.DataFrame | tuple[pd.DataFrame, ...]
+Tensors = Mapping[str, Mapping[str, torch.Tensor]]
+Measured = pd.DataFrame | tuple[pd.DataFrame, ...] | Tensors
+TENSORS = "tensors.pt"
 
 
-def kept(study: Study, measure: Callable[..., Frames], *given: Any, **settings: Any) -> Frames:
+def kept(study: Study, measure: Callable[..., Measured], *given: Any, **settings: Any) -> Measured:
     """What `measure(*given, **settings)` returns, measured once and then read from the study's folder.
 
     It is measured anew where anything that it is given is another, the weights of a model, a row of a table, a number,
@@ -30,7 +32,7 @@ def kept(study: Study, measure: Callable[..., Frames], *given: Any, **settings: 
 
     Args:
         study: an open study.
-        measure: of the room `evaluate`, such as `benchmarks.evaluate`; returns a table or several.
+        measure: of the room `evaluate`, such as `benchmarks.evaluate`; gives a table, several, or tensors by two names.
         given, settings: what it is called with: models, a tokenizer, tables, packed text, tensors, the data folder,
             plain values, and mappings and sequences of these.
 
@@ -49,14 +51,23 @@ def kept(study: Study, measure: Callable[..., Frames], *given: Any, **settings: 
     else:
         started, found = time.monotonic(), measure(*given, **settings)
         with atomic_folder(folder) as temporary:
-            tables = found if isinstance(found, tuple) else (found,)
-            for number, table in enumerate(tables):
+            if isinstance(found, Mapping):
+                torch.save(found, temporary / TENSORS)
+            for number, table in enumerate(_tables(found)):
                 table.to_parquet(temporary / f"{number}.parquet")
-            write_manifest(temporary, "measured", asked, started, tables=len(tables), several=isinstance(found, tuple))
+            write_manifest(temporary, "measured", asked, started)
     # Read also where it was measured just now, so that a first and a second call give the same types.
+    if (folder / TENSORS).is_file():
+        return torch.load(folder / TENSORS, weights_only=True)
     paths = sorted(folder.glob("*.parquet"), key=lambda path: int(path.stem))
     tables = tuple(pd.read_parquet(path) for path in paths)
     return tables if len(tables) > 1 else tables[0]
+
+
+def _tables(found: Measured) -> tuple[pd.DataFrame, ...]:
+    if isinstance(found, Mapping):
+        return ()
+    return found if isinstance(found, tuple) else (found,)
 
 
 def content(value: Any) -> Any:

@@ -56,6 +56,19 @@ def test_several_tables_come_back_as_several_also_where_one_is_empty(study, meas
         assert len(table) == 1 and not len(empty)
 
 
+def test_states_of_words_come_back_as_they_were(study, calls):
+    def states(models):
+        calls.append(1)
+        return {model: {"light": torch.ones(2, 3) * i, "a": torch.zeros(1, 3)} for i, model in enumerate(models)}
+
+    first, again = kept(study, states, ["kd", "dskd"]), kept(study, states, ["kd", "dskd"])
+    assert calls == [1] and list(again) == ["kd", "dskd"] and list(again["kd"]) == ["light", "a"]
+    assert all(
+        torch.equal(first[m][w], again[m][w]) and first[m][w].dtype == torch.float32 for m in first for w in first[m]
+    )
+    assert again["dskd"]["light"].tolist() == torch.ones(2, 3).tolist()
+
+
 def test_an_interrupted_measurement_leaves_nothing(study, measure, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         kept(study, measure, [1], stop=True)
