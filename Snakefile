@@ -139,22 +139,23 @@ rule notebook:
         # Not in the command: with other files in DATA_DIR or in a teacher's own folder all must run again.
         data=DATA_FILES,
         weights=lambda w: local_files(TEACHERS[w.teacher]),
-        processes=processes,
-        launch=launch,
         asked=lambda w: " ".join(f"-p {name} {value}" for name, value in GIVEN.items() if ASKED[name] == w.notebook),
     # All cores of this machine, so that notebooks take turns and timings are not disturbed; on a cluster a share.
     threads: workflow.resource_settings.cores or 8
     resources:
         mem_mb=memory,
         runtime=runtime,
+        # Not parameters: with another number of processes nothing has to run again.
+        processes=processes,
+        launch=launch,
     shell:
         # Appended, so that what a failed attempt said is still there.
         "(echo \"== $(date) on $(hostname)\"; "
-        "OMP_NUM_THREADS=$(({threads} > {params.processes} ? {threads} / {params.processes} : 1)) {params.launch}"
+        "OMP_NUM_THREADS=$(({threads} > {resources.processes} ? {threads} / {resources.processes} : 1)) {resources.launch}"
         " workflow/papermill.sh {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
-        " {params.asked}) >> {log} 2>&1 || (tail -n 15 {log} >&2; exit 1)"
+        " {params.asked}) >> {log} 2>&1 || (tail -n $(({resources.processes} > 1 ? 80 : 15)) {log} >&2; exit 1)"
 
 
 rule book:

@@ -111,7 +111,7 @@ def _temporary_name(path: Path) -> Path:
     for left in path.parent.glob(f"{glob.escape(stem)}*.partial"):
         pid = left.name.removeprefix(stem).split("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
     return path.parent / f"{stem}{os.getpid()}-{os.urandom(3).hex()}.partial"
 
 
@@ -133,34 +133,33 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; rename it to `path` on success, remove it on failure.
 
-    An older artefact at `path` is replaced at the moment of the rename. One that another process has finished
-    meanwhile stays, since that process may be reading it: both made the same.
+    An artefact, told by its manifest, that stands at `path` stays: another process has finished it meanwhile and may be
+    reading it, and both made the same. Any other folder there is replaced at the moment of the rename, with `replace`
+    every one.
 
     Raises:
         OSError: the disk is full; the message names the folder and the cure.
     """
     path = Path(path)
-    older = (path / MANIFEST).is_file()
     temporary = _temporary_name(path)
     temporary.mkdir()
     try:
         with _clear_disk_errors(path):
             yield temporary
-            _place(temporary, path, older)
+            _place(temporary, path, replace)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _place(temporary: Path, path: Path, older: bool) -> None:
-    with contextlib.suppress(OSError):  # the rename fails where a folder that is not empty stands there
-        if not older:
-            temporary.rename(path)
-            return
-    if older or not (path / MANIFEST).is_file():
-        replace_folder(temporary, path)
+def _place(temporary: Path, path: Path, replace: bool) -> None:
+    try:
+        temporary.rename(path)
+    except OSError:  # a folder that is not empty stands there
+        if replace or not (path / MANIFEST).is_file():
+            replace_folder(temporary, path)
 
 
 def replace_folder(temporary: Path, path: Path) -> None:

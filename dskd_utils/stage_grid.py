@@ -27,6 +27,7 @@ from dskd_utils.grid import Grid, beside_kd
 from dskd_utils.lexicon.thesauri import find_thesauri
 from dskd_utils.senses.adaptive import CRITERIA, OWN_TOTAL
 from dskd_utils.senses.sample import KEYS
+from dskd_utils.senses.teacher_pass import processes
 from dskd_utils.stage_lexicon import FLIPS, Lexicon
 from dskd_utils.stage_senses import DICTIONARY_TEXTS
 from dskd_utils.study import Study
@@ -148,6 +149,8 @@ def train_grid(
         except OSError:
             raise
         except Exception as error:
+            if processes()[1] > 1:  # the other processes would train it, and this one other students than they
+                raise
             logger.warning("%s failed: %s: %s", name, type(error).__name__, error)
             errors[name] = error.with_traceback(None)
     found = dict(zip(cells, distill_together(list(cells.values()), store[0]), strict=True)) | errors

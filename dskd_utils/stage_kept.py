@@ -18,7 +18,8 @@ from dskd_utils.study import Study
 
 logger = logging.getLogger(__name__)
 
-ROOMS = ("sources", "lexicon", "senses", "evaluate")  # whose code a measurement may depend on
+# Whose code a measurement may depend on: the rooms, how a student's layers are told from its teacher's, which files.
+CODE = ("sources", "lexicon", "senses", "evaluate", "distill/students.py", "distill/replicates.py", "assets.yaml")
 Tensors = Mapping[str, Mapping[str, torch.Tensor]]
 Measured = pd.DataFrame | tuple[pd.DataFrame, ...] | Tensors
 TENSORS = "tensors.pt"
@@ -43,7 +44,7 @@ def kept(study: Study, measure: Callable[..., Measured], *given: Any, **settings
         "measure": f"{measure.__module__}.{measure.__qualname__}",
         "given": [content(value) for value in given],
         "settings": {name: content(value) for name, value in settings.items()},
-        "code": code_digest(*ROOMS),
+        "code": code_digest(*CODE),
     }
     folder = study.stage("measured", measure.__name__, asked)
     if (folder / "manifest.json").is_file():
@@ -84,9 +85,9 @@ def content(value: Any) -> Any:
         case PreTrainedModel():
             return _weights(value)
         case PreTrainedTokenizerBase():
-            return hash_tokenizer(value) + digest(value.chat_template)
+            return hash_tokenizer(value) + digest([value.chat_template, value.bos_token_id, value.eos_token_id])
         case Packed():
-            return value.digest
+            return [value.digest, content(value.positions), content(value.articles)]
         case pd.DataFrame():
             return digest([value.to_json(orient="split", double_precision=15), list(map(str, value.dtypes))], 32)
         case torch.Tensor():

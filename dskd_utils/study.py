@@ -100,8 +100,15 @@ class Study:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, loaded at the first use; under `torchrun` on the device of this process."""
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+        """The teacher, loaded at the first use; under `torchrun` on the device of this process.
+
+        Raises:
+            ValueError: more processes than GPUs.
+        """
+        place, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if torch.cuda.is_available() and place >= gpus:
+            raise ValueError(f"process {place + 1} has no GPU, this machine has {gpus}: set PROCESSES={gpus}")
+        device = f"cuda:{place}" if torch.cuda.is_available() else "cpu"
         return load_teacher(self.teacher_name, dtype=self.dtype, device=device)
 
     def stage(self, kind: str, alias: str, parameters: Mapping[str, Any]) -> Path:

@@ -51,15 +51,17 @@ def test_a_failed_folder_leaves_nothing_and_a_new_one_replaces_the_old(tmp_path)
     assert [p.name for p in target.iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 1
 
 
-def test_of_two_that_make_the_same_artefact_at_once_the_first_to_finish_stays(tmp_path):
+def test_of_two_that_make_the_same_artefact_the_first_to_finish_stays(tmp_path):
     target = tmp_path / "thing"
     with atomic_folder(target) as late:
         with atomic_folder(target) as early:
             write_manifest(early, "senses", {"made": "early"}, 0.0)
         place = target.stat().st_ino
         write_manifest(late, "senses", {"made": "late"}, 0.0)
+    with atomic_folder(target) as later:  # one that had looked before either was there
+        write_manifest(later, "senses", {"made": "later"}, 0.0)
     assert target.stat().st_ino == place and read_manifest(target)["parameters"] == {"made": "early"}
-    with atomic_folder(target) as again:  # one that began after it replaces it
+    with atomic_folder(target, replace=True) as again:
         write_manifest(again, "senses", {"made": "again"}, 0.0)
     assert read_manifest(target)["parameters"] == {"made": "again"}
     assert [path.name for path in tmp_path.iterdir()] == ["thing"]

@@ -1,6 +1,8 @@
 """Tests of the measurements that a study keeps: what was asked once is read, whatever differs is measured anew."""
 
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 
+from dskd_utils import stage_kept
 from dskd_utils.artefacts import digest
 from dskd_utils.evaluate import benchmarks
 from dskd_utils.sources.packing import packed
@@ -80,6 +83,22 @@ def test_a_change_of_the_code_measures_anew(study, measure, calls, monkeypatch):
     monkeypatch.setattr("dskd_utils.stage_kept.code_digest", lambda *rooms: "another")
     kept(study, measure, [1])
     assert len(calls) == 2
+
+
+def test_all_code_that_a_measurement_runs_counts():
+    package, seen = Path(stage_kept.__file__).parent, set()
+    waiting = sorted((package / "evaluate").glob("*.py"))
+    imported = re.compile(r"^ *from dskd_utils\.([\w.]+) import|^ *import dskd_utils\.(\S+)", re.M)
+    while waiting:
+        for name in imported.findall(waiting.pop().read_text()):
+            path = package / (next(filter(None, name)).replace(".", "/") + ".py")
+            if path.is_file() and path not in seen:
+                seen.add(path)
+                waiting.append(path)
+    names = {str(path.relative_to(package)) for path in seen}
+    assert "distill/students.py" in names, "what is searched for is found"
+    missed = {name for name in names if name not in stage_kept.CODE and name.split("/")[0] not in stage_kept.CODE}
+    assert missed == {"artefacts.py"}, "this one only reads and writes"
 
 
 def test_a_model_is_told_by_its_weights_and_not_by_where_they_came_from(llama):

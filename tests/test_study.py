@@ -139,4 +139,9 @@ def test_each_process_of_a_launch_has_the_teacher_on_its_own_gpu(home, monkeypat
     monkeypatch.setattr(study.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(study, "load_teacher", lambda name, dtype, device: device)
     monkeypatch.setenv("LOCAL_RANK", rank) if rank else monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert open_study("x", kernel(CELL)).teacher == device
+    opened, another = open_study("x", kernel(CELL)), open_study("x", kernel(CELL))
+    monkeypatch.setattr(study.torch.cuda, "device_count", lambda: 2)
+    assert opened.teacher == device
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="process 3 has no GPU, this machine has 2: set PROCESSES=2"):
+        _ = another.teacher

@@ -17,6 +17,7 @@ from dskd_utils.distill.steps import take_step
 from dskd_utils.distill.students import Student
 from dskd_utils.distill.trainee import Cell, Schedule, Trainee
 from dskd_utils.senses.live_states import States
+from dskd_utils.senses.teacher_pass import processes
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def distill_together(cells: Sequence[Cell], states: States) -> list[Path | Excep
         _check(cell, states)
     errors: dict[Path, Exception] = {}
     if waiting:
+        processes()  # they meet with its patience
         run = Accelerator(cpu=waiting[0].student.teacher.model.device.type == "cpu")
         _check_launch(run)
         trainees = []

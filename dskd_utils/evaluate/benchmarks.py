@@ -115,7 +115,7 @@ def evaluate(
                 raise FileNotFoundError(_NO_LIKELIHOOD)
             questions = load_task(task, part, source=source, data_dir=data_dir)
         except FileNotFoundError as reason:
-            if task != "squad2":
+            if task != "squad2" or (source == "hub" and protocol == "paper"):  # the hub has it: it fails for now
                 raise
             logger.warning("%s", reason)
             rows = {"model": list(models), "task": task, "protocol": protocol, "metric": "not run", "value": np.nan}

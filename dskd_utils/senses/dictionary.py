@@ -135,7 +135,7 @@ class SenseDictionary:
 
     def save(self, path: Path) -> None:
         """Write the folder `path` with `senses.safetensors`, whose header holds `header` as JSON."""
-        with atomic_folder(path) as folder:
+        with atomic_folder(path, replace=True) as folder:
             self.write(folder)
 
     def write(self, folder: Path) -> None:

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tqdm.auto import tqdm
 from dskd_utils.artefacts import MANIFEST, read_json, replace_folder, write_json, write_manifest
 
 logger = logging.getLogger(__name__)
+PATIENCE = timedelta(hours=12)  # of processes that wait for one that clusters, or writes its students
 WORKING = "work-"  # files with this prefix belong to an unfinished pass
 
 
@@ -161,7 +163,7 @@ def processes() -> tuple[int, int]:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
         from accelerate import PartialState  # only here: it would settle the device of a plain run
 
-        PartialState(cpu=not torch.cuda.is_available())
+        PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
