@@ -77,7 +77,7 @@ def planned(wildcards):
 
 
 def memory(wildcards, attempt):
-    """Main memory of a notebook in MB: students that train in one pass, or are judged, add up; more at every attempt."""
+    """Main memory of a notebook in MB: students that train in one pass, or are judged, add up; half as much more at every attempt."""
     plan, notebook, together = planned(wildcards), wildcards.notebook, 0
     if notebook == "05-evaluation":
         needed = plan.get("judging_gb", 0) + SEEDS * COMPARED * plan.get("copy_gb", 0)
@@ -87,7 +87,7 @@ def memory(wildcards, attempt):
         if notebook == "06-ablations":
             together = max((len(grid.cells) for grid in GRIDS), default=0)
         needed = plan.get("training_gb", 0) + together * plan.get("student_gb", 0)
-    return int(1000 * attempt * processes(wildcards) * max(plan.get("memory_gb", 8), needed))
+    return int(500 * (1 + attempt) * processes(wildcards) * max(plan.get("memory_gb", 8), needed))
 
 
 def runtime(wildcards, attempt):
