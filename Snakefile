@@ -77,7 +77,7 @@ def planned(wildcards):
 
 
 def memory(wildcards, attempt):
-    """Main memory of a notebook in MB: students that train in one pass, or are judged, add up; half as much more at every attempt."""
+    """Main memory of a notebook in MB: students trained in one pass, or judged, add up; half more at every attempt."""
     plan, notebook, together = planned(wildcards), wildcards.notebook, 0
     if notebook == "05-evaluation":
         needed = plan.get("judging_gb", 0) + SEEDS * COMPARED * plan.get("copy_gb", 0)
