@@ -151,8 +151,8 @@ rule notebook:
     shell:
         # Appended, so that what a failed attempt said is still there.
         "(echo \"== $(date) on $(hostname)\"; "
-        "OMP_NUM_THREADS=$(({threads} > {resources.processes} ? {threads} / {resources.processes} : 1)) {resources.launch}"
-        " workflow/papermill.sh {input.source} {output.executed} --no-progress-bar --log-output"
+        "OMP_NUM_THREADS=$(({threads} > {resources.processes} ? {threads} / {resources.processes} : 1))"
+        " {resources.launch} workflow/papermill.sh {input.source} {output.executed} --no-progress-bar --log-output"
         " -p teacher {params.teacher:q} -p profile {wildcards.profile} -p run batch"
         f" -p seed {SEED} -p source {SOURCE}"
         " {params.asked}) >> {log} 2>&1 || (tail -n $(({resources.processes} > 1 ? 80 : 15)) {log} >&2; exit 1)"
