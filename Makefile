@@ -58,7 +58,8 @@ $(READY): pyproject.toml
 
 study: $(READY) ## run the whole study for TEACHER at PROFILE and build the book
 	@$(BIN)/python -m dskd_utils.preflight --teacher $(TEACHER) --profile $(PROFILE) --seeds "$(SEEDS)" \
-		--controls "$(CONTROLS)" --grids "$(GRIDS)" --rounds "$(ROUNDS)" --processes "$(PROCESSES)" $(if $(MINUTES),--minutes $(MINUTES))
+		--controls "$(CONTROLS)" --grids "$(GRIDS)" --rounds "$(ROUNDS)" --processes "$(PROCESSES)" \
+		$(if $(MINUTES),--minutes $(MINUTES))
 	@mkdir -p runs && flock --nonblock --conflict-exit-code 75 runs/.lock \
 		$(BIN)/snakemake --workflow-profile workflow/profiles/$(WHERE) --rerun-incomplete --nolock --quiet rules --keep-going \
 		--config teacher="$(TEACHER)" profile=$(PROFILE) seed=$(SEED) source=$(SOURCE) seeds="$(SEEDS)" controls="$(CONTROLS)" \

@@ -70,13 +70,14 @@ class Study:
         """Where this run's results are: a batch's in `results/`, any other run's in a folder of its own."""
         return self.folder / "results" if self.run == BATCH else self.folder / "results" / f"run-{safe_name(self.run)}"
 
-    @cached_property
+    @property
     def results(self) -> Path:
         """Where this process writes results: `run_folder`, but of a launch of several only the first one's are kept."""
-        if int(os.environ.get("RANK", 0)) == 0:
-            return self.run_folder
-        self.in_memory["results"] = TemporaryDirectory()  # gone with the process
-        return Path(self.in_memory["results"].name)
+        return self.run_folder if int(os.environ.get("RANK", 0)) == 0 else Path(self._scratch.name)
+
+    @cached_property
+    def _scratch(self) -> TemporaryDirectory:
+        return TemporaryDirectory()  # gone with the process
 
     @property
     def store(self) -> str:
@@ -113,7 +114,8 @@ class Study:
 
     def stage(self, kind: str, alias: str, parameters: Mapping[str, Any]) -> Path:
         """The folder of a stage: `<kind>/<alias>-<hash of the parameters>`."""
-        folder, whole = f"{alias}-{digest(parameters)}", digest(parameters, 64)
+        whole = digest(parameters, 64)
+        folder = f"{alias}-{whole[:8]}"
         self.used[f"{kind}/{folder}"] = whole
         return self.folder / kind / folder
 

@@ -93,7 +93,7 @@ def evaluate(
     Raises:
         ValueError: no model, models of another tokenizer, an unknown task or protocol, a limit below 1, a split without
             labels.
-        FileNotFoundError: a task's files are not there (SQuAD 2.0 excepted).
+        FileNotFoundError: a task's files are not there (SQuAD 2.0's excepted, but on the hub).
     """
     if not models:
         raise ValueError("models is empty: give at least one, as {'teacher': model}")

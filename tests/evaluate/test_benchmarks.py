@@ -217,3 +217,14 @@ def test_a_model_folder_that_is_not_there_is_named(name, tmp_path, capsys):
         main(["--model", name, "--tasks", "piqa", "--out", str(tmp_path / "out.csv")])
     assert "there is no model folder" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_squad_that_the_hub_does_not_give_is_an_error_and_no_row(llamas, tokenizer, monkeypatch):
+    def gone(*given, **settings):
+        raise FileNotFoundError("the hub does not answer")
+
+    monkeypatch.setattr("dskd_utils.evaluate.benchmarks.load_task", gone)
+    with pytest.raises(FileNotFoundError, match="does not answer"):
+        evaluate(llamas, tokenizer, ("squad2",), source="hub")
+    table = evaluate(llamas, tokenizer, ("squad2",))
+    assert set(table["metric"]) == {"not run"} and "does not answer" in table["note"][0]
